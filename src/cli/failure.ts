@@ -1,0 +1,22 @@
+import { ConfigError } from '../config.ts'
+import { DatabaseUnavailable } from '../db/client.ts'
+import { FolderLocked } from '../db/lock.ts'
+
+/** Something that the operator can mend; its message says all there is to say. */
+export class OperatorError extends Error {}
+
+/** What a command prints when it fails: what to mend, or where a bug is. Connection strings are never in it. */
+export function describeFailure(error: unknown): string {
+  if (!(error instanceof Error)) return String(error)
+  if (error instanceof OperatorError || error instanceof ConfigError || error instanceof FolderLocked)
+    return error.message
+  const { code, message } = originOf(error) as NodeJS.ErrnoException
+  if (error instanceof DatabaseUnavailable) return `The database cannot be reached (${code}). Check DATABASE_URL.`
+  if (/^(28|3D)/.test(code ?? '')) return `The database refused the connection: ${message}. Check DATABASE_URL.`
+  return originOf(error).stack ?? message
+}
+
+/** A driver's own error, beneath what Drizzle wraps around it: that wrapping repeats SQL and values. */
+function originOf(error: Error): Error {
+  return error.cause instanceof Error ? originOf(error.cause) : error
+}

@@ -1,0 +1,152 @@
+import { type SQL, sql } from 'drizzle-orm'
+import {
+  type AnyPgColumn,
+  bigint,
+  boolean,
+  check,
+  customType,
+  foreignKey,
+  index,
+  integer,
+  pgEnum,
+  pgTable,
+  primaryKey,
+  text,
+  timestamp,
+  unique,
+} from 'drizzle-orm/pg-core'
+
+/** The order of both enums is the order of a contact list: first by channel, then by label, then by id. */
+export const contactChannel = pgEnum('contact_channel', ['telephone', 'email', 'website'])
+export const contactLabel = pgEnum('contact_label', ['general', 'service_desk', 'fax', 'service_desk_fax'])
+
+export type Channel = (typeof contactChannel.enumValues)[number]
+export type Label = (typeof contactLabel.enumValues)[number]
+
+/** Which labels each channel allows. The check on `contacts` and the inputs of every door derive from it. */
+export const channelLabels = {
+  telephone: ['general', 'service_desk', 'fax', 'service_desk_fax'],
+  email: ['general', 'service_desk'],
+  website: ['general', 'service_desk'],
+} as const satisfies Record<Channel, readonly Label[]>
+
+/** Longest texts, in code points. */
+export const maxLength = { accountName: 64, organizationName: 128, source: 30, sourceId: 128, contactValue: 255 }
+
+/** Generated ids start here, so that sample data can carry the ids of its source. */
+const firstGeneratedId = 1000
+
+/** Compared byte by byte: the same order on every server and platform, and prefix searches can use the index. */
+const binaryText = customType<{ data: string }>({ dataType: () => 'text collate "C"' })
+
+/** Milliseconds, so that a JavaScript Date holds all of it and a cursor made from one is exact. */
+const instant = (name: string) => timestamp(name, { withTimezone: true, precision: 3 }).notNull().defaultNow()
+
+const lengthBetween = (column: AnyPgColumn, min: number, max: number): SQL =>
+  sql`char_length(${column}) between ${sql.raw(String(min))} and ${sql.raw(String(max))}`
+
+export const accounts = pgTable(
+  'accounts',
+  {
+    id: bigint('id', { mode: 'number' }).primaryKey().generatedByDefaultAsIdentity(),
+    name: binaryText('name').notNull(),
+    createdAt: instant('created_at'),
+  },
+  (t) => [
+    unique('accounts_name_key').on(t.name),
+    check('accounts_name_length', lengthBetween(t.name, 1, maxLength.accountName)),
+  ],
+)
+
+export const organizations = pgTable(
+  'organizations',
+  {
+    accountId: bigint('account_id', { mode: 'number' }).notNull(),
+    id: bigint('id', { mode: 'number' }).notNull().generatedByDefaultAsIdentity({ startWith: firstGeneratedId }),
+    name: binaryText('name').notNull(),
+    parentId: bigint('parent_id', { mode: 'number' }),
+    disabled: boolean('disabled').notNull().default(false),
+    source: text('source'),
+    sourceId: text('source_id'),
+    /** Counts the changes to the contacts. Every such change updates this row first, which also is its lock. */
+    contactsRevision: bigint('contacts_revision', { mode: 'number' }).notNull().default(0),
+    createdAt: instant('created_at'),
+    updatedAt: instant('updated_at'),
+  },
+  (t) => [
+    primaryKey({ name: 'organizations_pkey', columns: [t.accountId, t.id] }),
+    unique('organizations_name_key').on(t.accountId, t.name),
+    foreignKey({ name: 'organizations_account_fkey', columns: [t.accountId], foreignColumns: [accounts.id] }),
+    foreignKey({
+      name: 'organizations_parent_fkey',
+      columns: [t.accountId, t.parentId],
+      foreignColumns: [t.accountId, t.id],
+    }),
+    check('organizations_parent_not_self', sql`${t.parentId} <> ${t.id}`),
+    check('organizations_name_length', lengthBetween(t.name, 1, maxLength.organizationName)),
+    check('organizations_source_length', lengthBetween(t.source, 1, maxLength.source)),
+    check('organizations_source_id_length', lengthBetween(t.sourceId, 1, maxLength.sourceId)),
+    index('organizations_children_by_name').on(t.accountId, t.parentId, t.name),
+    index('organizations_by_created').on(t.accountId, t.createdAt, t.id),
+    index('organizations_by_updated').on(t.accountId, t.updatedAt, t.id),
+    index('organizations_by_source').on(t.accountId, t.source, t.sourceId).where(sql`${t.sourceId} is not null`),
+  ],
+)
+
+const labelFitsChannel = (channel: AnyPgColumn, label: AnyPgColumn): SQL =>
+  // As text: a value that a migration has just added to an enum must not be used as such in the same transaction.
+  sql.join(
+    Object.entries(channelLabels).map(
+      ([name, labels]) =>
+        sql`(${channel}::text = ${sql.raw(`'${name}'`)} and ${label}::text in (${sql.raw(labels.map((l) => `'${l}'`).join(', '))}))`,
+    ),
+    sql` or `,
+  )
+
+export const contacts = pgTable(
+  'contacts',
+  {
+    accountId: bigint('account_id', { mode: 'number' }).notNull(),
+    id: bigint('id', { mode: 'number' }).notNull().generatedByDefaultAsIdentity({ startWith: firstGeneratedId }),
+    organizationId: bigint('organization_id', { mode: 'number' }).notNull(),
+    channel: contactChannel('channel').notNull(),
+    label: contactLabel('label').notNull(),
+    value: text('value').notNull(),
+    integration: boolean('integration').notNull().default(false),
+    version: integer('version').notNull().default(1),
+    createdAt: instant('created_at'),
+    updatedAt: instant('updated_at'),
+  },
+  (t) => [
+    primaryKey({ name: 'contacts_pkey', columns: [t.accountId, t.id] }),
+    foreignKey({
+      name: 'contacts_organization_fkey',
+      columns: [t.accountId, t.organizationId],
+      foreignColumns: [organizations.accountId, organizations.id],
+    }),
+    check('contacts_value_length', lengthBetween(t.value, 1, maxLength.contactValue)),
+    check('contacts_label_fits_channel', labelFitsChannel(t.channel, t.label)),
+    check('contacts_version_positive', sql`${t.version} >= 1`),
+    index('contacts_list_order').on(t.accountId, t.organizationId, t.channel, t.label, t.id),
+  ],
+)
+
+/** One row per key under which a contact is found: a telephone text may hold several numbers (domain/lookup.ts). */
+export const contactLookups = pgTable(
+  'contact_lookups',
+  {
+    accountId: bigint('account_id', { mode: 'number' }).notNull(),
+    channel: contactChannel('channel').notNull(),
+    key: binaryText('key').notNull(),
+    contactId: bigint('contact_id', { mode: 'number' }).notNull(),
+  },
+  (t) => [
+    primaryKey({ name: 'contact_lookups_pkey', columns: [t.accountId, t.channel, t.key, t.contactId] }),
+    foreignKey({
+      name: 'contact_lookups_contact_fkey',
+      columns: [t.accountId, t.contactId],
+      foreignColumns: [contacts.accountId, contacts.id],
+    }).onDelete('cascade'),
+    index('contact_lookups_by_contact').on(t.accountId, t.contactId),
+  ],
+)

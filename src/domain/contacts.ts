@@ -1,0 +1,295 @@
+import { sql } from 'drizzle-orm'
+import { z } from 'zod'
+import { defineStatement, type ParameterValue, param } from '../db/statement.ts'
+import { type Channel, contactLookups, contacts, type Label, maxLength, organizations } from '../db/tables.ts'
+import { type ChannelRule, channelNames, channels } from './channels.ts'
+import type { Context } from './context.ts'
+import { ConflictError, type Issue, NotFoundError, ValidationError } from './errors.ts'
+import { idOf } from './ids.ts'
+import { expectedVersion, flag, line, parse, report } from './parse.ts'
+
+export interface Contact {
+  __typename: ChannelRule['typename']
+  id: number
+  organizationId: number
+  channel: Channel
+  label: Label
+  /** The text as entered, whatever the channel. */
+  value: string
+  integration: boolean
+  /** From 1; one more with each change. */
+  version: number
+  createdAt: Date
+  updatedAt: Date
+}
+
+/** The columns that `toContact` reads, in its order, from a table or a common table expression of this name. */
+export const contactColumns = (from: string) =>
+  sql.raw(
+    ['id', 'organization_id', 'channel', 'label', 'value', 'integration', 'version', 'created_at', 'updated_at']
+      .map((column) => `${from}.${column}`)
+      .join(', '),
+  )
+
+type ContactCells = [number, number, Channel, Label, string, boolean, number, Date, Date]
+
+export function toContact(cells: ContactCells): Contact {
+  const [id, organizationId, channel, label, value, integration, version, createdAt, updatedAt] = cells
+  const __typename = channels[channel].typename
+  return { __typename, id, organizationId, channel, label, value, integration, version, createdAt, updatedAt }
+}
+
+const account = param('account', 'bigint')
+
+const contactsById = defineStatement<{ account: number; ids: readonly number[] }, Contact>(
+  'contacts_by_id',
+  sql`select ${contactColumns('c')} from ${contacts} c
+    where c.account_id = ${account} and c.id = any(${param('ids', 'bigint[]')})`,
+  toContact,
+)
+
+/** The contacts with these ids, in no particular order; ids that name none are left out. */
+export function findContacts(ctx: Context, ids: readonly number[]): Promise<Contact[]> {
+  return ctx.db.run(contactsById, { account: ctx.account, ids })
+}
+
+// What a contact is made of, as every door sends it: `{ telephone: { label, value, integration } }`.
+
+const valueIn = (channel: Channel) =>
+  line(channels[channel].subject, maxLength.contactValue, (text) => channels[channel].refuse(text))
+
+const labelIn = (channel: Channel) =>
+  z.enum(channels[channel].labels as [Label, ...Label[]], {
+    error: ({ input }) =>
+      input === undefined || input === null
+        ? "Label can't be blank."
+        : `Label ${JSON.stringify(input)} is not one of ${channel}: ${channels[channel].labels.join(', ')}.`,
+  })
+
+const integration = flag('Integration')
+
+/** The parts of a new contact, of one channel. */
+const newDetails = (channel: Channel) =>
+  z.object({ label: labelIn(channel), value: valueIn(channel), integration: integration.nullish() })
+
+/** What is to change; what is absent stays. Null is refused: no part of a contact can be without a value. */
+const changedDetails = (channel: Channel) =>
+  z.object({
+    label: labelIn(channel).optional(),
+    value: valueIn(channel).optional(),
+    integration: integration.optional(),
+  })
+
+/** Exactly one channel with its details: parsed into the details, beside the channel's name. */
+function oneChannel<Details extends z.ZodObject>(detailsOf: (channel: Channel) => Details) {
+  const schemas = Object.fromEntries(channelNames.map((channel) => [channel, detailsOf(channel)])) as Record<
+    Channel,
+    Details
+  >
+  return z.record(z.string(), z.unknown(), { error: oneChannelMessage([]) }).transform((given, context) => {
+    const named = channelNames.filter((channel) => given[channel] !== undefined)
+    if (named.length !== 1) report(context, 'ONE_CHANNEL', oneChannelMessage(named))
+    for (const channel of named) {
+      const details = schemas[channel].safeParse(given[channel])
+      if (details.success) {
+        if (named.length === 1) return { channel, ...(details.data as z.output<Details>) }
+      } else {
+        for (const issue of details.error.issues) context.addIssue({ ...issue, path: [channel, ...issue.path] })
+      }
+    }
+    return z.NEVER
+  })
+}
+
+const oneChannelMessage = (named: readonly string[]) =>
+  `Exactly one of ${channelNames.join(', ')} must be given, not ${named.length === 0 ? 'none' : named.join(' and ')}.`
+
+export const newContact = oneChannel(newDetails)
+export const contactChange = oneChannel(changedDetails)
+export const organizationId = idOf('Organization')
+export const contactId = idOf('Contact')
+
+type ContactChange = z.output<typeof contactChange>
+
+/** What a statement is told of a change: null stands for what stays as it is. */
+export const changeParameters = (change: ContactChange) => ({
+  channel: change.channel,
+  label: change.label ?? null,
+  value: change.value ?? null,
+  integration: change.integration ?? null,
+  keys: change.value === undefined ? null : channels[change.channel].lookupKeys(change.value),
+})
+
+// Adding.
+
+const addInput = z.object({ organizationId, contact: newContact })
+
+const addStatement = defineStatement<Record<string, ParameterValue>, Contact>(
+  'add_contact',
+  sql`with organization as (
+      update ${organizations} set contacts_revision = contacts_revision + 1
+      where account_id = ${account} and id = ${param('organization', 'bigint')}
+      returning account_id, id
+    ), added as (
+      insert into ${contacts} (account_id, organization_id, channel, label, value, integration)
+      select account_id, id, ${param('channel', 'contact_channel')}, ${param('label', 'contact_label')},
+        ${param('value', 'text')}, ${param('integration', 'boolean')}
+      from organization
+      returning *
+    ), looked_up as (
+      insert into ${contactLookups} (account_id, channel, key, contact_id)
+      select account_id, channel, key, id from added, unnest(${param('keys', 'text[]')}) as key
+    )
+    select ${contactColumns('added')} from added`,
+  toContact,
+)
+
+/** Adds a contact to an organization. */
+export async function addContact(ctx: Context, input: unknown): Promise<Contact> {
+  const { organizationId, contact } = parse(addInput, input)
+  const [added] = await ctx.db.run(addStatement, {
+    account: ctx.account,
+    organization: organizationId,
+    channel: contact.channel,
+    label: contact.label,
+    value: contact.value,
+    integration: contact.integration ?? false,
+    keys: channels[contact.channel].lookupKeys(contact.value),
+  })
+  if (!added) throw new NotFoundError('Organization', ['organizationId'])
+  return added
+}
+
+// Changing and removing one. Both lock the organization before the contact, as all writers do, and judge the contact as
+// it is by then, not as the statement's snapshot has it.
+
+/** Why a contact that exists is not to be touched; null when nothing stands against it. */
+type Fault = 'CHANNEL' | 'VERSION' | null
+
+const lockedOrganization = sql`organization as (
+    select o.account_id, o.id from ${organizations} o
+    join ${contacts} c on c.account_id = o.account_id and c.organization_id = o.id
+    where o.account_id = ${account} and c.id = ${param('id', 'bigint')}
+    for no key update of o
+  )`
+
+const lockedContact = sql`select c.* from ${contacts} c
+    join organization o on o.account_id = c.account_id and o.id = c.organization_id
+    where c.account_id = ${account} and c.id = ${param('id', 'bigint')}
+    for no key update of c`
+
+const bumpRevision = (from: string) =>
+  sql`update ${organizations} o set contacts_revision = o.contacts_revision + 1
+    from ${sql.raw(from)} f where o.account_id = ${account} and o.id = f.organization_id`
+
+const updateInput = z.object({ id: contactId, ifVersion: expectedVersion, change: contactChange })
+
+type Judged = { fault: Fault; contact: Contact }
+const toJudged = ([fault, ...cells]: [Fault, ...ContactCells]): Judged => ({ fault, contact: toContact(cells) })
+
+const updateStatement = defineStatement<Record<string, ParameterValue>, Judged>(
+  'update_contact',
+  sql`with ${lockedOrganization}, target as (
+      ${lockedContact}
+    ), judged as (
+      select t.*, case
+        when t.channel <> ${param('channel', 'contact_channel')} then 'CHANNEL'
+        when t.version <> ${param('version', 'integer')} then 'VERSION'
+      end as fault from target t
+    ), updated as (
+      update ${contacts} c set
+        label = coalesce(${param('label', 'contact_label')}, c.label),
+        value = coalesce(${param('value', 'text')}, c.value),
+        integration = coalesce(${param('integration', 'boolean')}, c.integration),
+        version = c.version + 1,
+        updated_at = clock_timestamp()
+      from judged j
+      where c.account_id = ${account} and c.id = j.id and j.fault is null
+        and (coalesce(${param('label', 'contact_label')}, j.label), coalesce(${param('value', 'text')}, j.value),
+          coalesce(${param('integration', 'boolean')}, j.integration)) is distinct from (j.label, j.value, j.integration)
+      returning c.*
+    ), revision as (
+      ${bumpRevision('updated')}
+    ), forgotten as (
+      delete from ${contactLookups} l using updated u
+      where l.account_id = ${account} and l.contact_id = u.id and l.key <> all(${param('keys', 'text[]')})
+    ), looked_up as (
+      insert into ${contactLookups} (account_id, channel, key, contact_id)
+      select account_id, channel, key, id from updated, unnest(${param('keys', 'text[]')}) as key
+      on conflict do nothing
+    )
+    select null, ${contactColumns('updated')} from updated
+    union all
+    select j.fault, ${contactColumns('j')} from judged j where not exists (select from updated)`,
+  toJudged,
+)
+
+/** Changes a contact. What is equal to what it was, or absent, is left alone; with nothing left, nothing is written. */
+export async function updateContact(ctx: Context, input: unknown): Promise<Contact> {
+  const { id, ifVersion, change } = parse(updateInput, input)
+  const [judged] = await ctx.db.run(updateStatement, {
+    account: ctx.account,
+    id,
+    version: ifVersion,
+    ...changeParameters(change),
+  })
+  if (!judged) throw new NotFoundError('Contact', ['id'])
+  const { fault, contact } = judged
+  if (fault === 'CHANNEL') throw new ValidationError([channelFixed(['change'], change.channel, contact.channel)])
+  if (fault === 'VERSION') throw new ConflictError(['ifVersion'], ifVersion!, contact.version)
+  return contact
+}
+
+export const channelFixed = (path: string[], named: Channel, actual: Channel): Issue => ({
+  path: [...path, named],
+  code: 'CHANNEL_FIXED',
+  message: `The channel of the contact is ${actual} and cannot become ${named}: add a new contact instead.`,
+})
+
+const removeInput = z.object({ id: contactId, ifVersion: expectedVersion })
+
+const removeStatement = defineStatement<Record<string, ParameterValue>, Judged>(
+  'remove_contact',
+  sql`with ${lockedOrganization}, target as (
+      ${lockedContact}
+    ), judged as (
+      select t.*, case when t.version <> ${param('version', 'integer')} then 'VERSION' end as fault from target t
+    ), removed as (
+      delete from ${contacts} c using judged j
+      where c.account_id = ${account} and c.id = j.id and j.fault is null
+      returning c.*
+    ), revision as (
+      ${bumpRevision('removed')}
+    )
+    select j.fault, ${contactColumns('j')} from judged j`,
+  toJudged,
+)
+
+/** Removes a contact and returns it as it was. */
+export async function removeContact(ctx: Context, input: unknown): Promise<Contact> {
+  const { id, ifVersion } = parse(removeInput, input)
+  const [judged] = await ctx.db.run(removeStatement, { account: ctx.account, id, version: ifVersion })
+  if (!judged) throw new NotFoundError('Contact', ['id'])
+  if (judged.fault) throw new ConflictError(['ifVersion'], ifVersion!, judged.contact.version)
+  return judged.contact
+}
+
+// Removing all.
+
+const clearInput = z.object({ organizationId })
+
+const clearStatement = defineStatement<Record<string, ParameterValue>, { ids: number[] }>(
+  'clear_contacts',
+  sql`select (
+      select coalesce(jsonb_agg(c.id order by c.channel, c.label, c.id), '[]') from clear_contacts(o.account_id, o.id) c
+    ) from ${organizations} o where o.account_id = ${account} and o.id = ${param('organization', 'bigint')}`,
+  ([ids]) => ({ ids }),
+)
+
+/** Removes every contact of an organization and returns their ids in list order. */
+export async function clearContacts(ctx: Context, input: unknown): Promise<{ organizationId: number; ids: number[] }> {
+  const { organizationId } = parse(clearInput, input)
+  const [cleared] = await ctx.db.run(clearStatement, { account: ctx.account, organization: organizationId })
+  if (!cleared) throw new NotFoundError('Organization', ['organizationId'])
+  return { organizationId, ids: cleared.ids }
+}

@@ -1,0 +1,208 @@
+import { sql } from 'drizzle-orm'
+import { z } from 'zod'
+import { ConstraintError } from '../db/client.ts'
+import { defineStatement, Json, type ParameterValue, param } from '../db/statement.ts'
+import { maxLength, organizations } from '../db/tables.ts'
+import type { Context } from './context.ts'
+import { type Issue, NotFoundError, ValidationError } from './errors.ts'
+import { idOf } from './ids.ts'
+import { flag, line, parse } from './parse.ts'
+
+export interface Organization {
+  __typename: 'Organization'
+  id: number
+  name: string
+  parentId: number | null
+  disabled: boolean
+  source: string | null
+  sourceId: string | null
+  createdAt: Date
+  updatedAt: Date
+}
+
+/** The columns that `toOrganization` reads, in its order, from a table or a common table expression of this name. */
+export const organizationColumns = (from: string) =>
+  sql.raw(
+    ['id', 'name', 'parent_id', 'disabled', 'source', 'source_id', 'created_at', 'updated_at']
+      .map((column) => `${from}.${column}`)
+      .join(', '),
+  )
+
+type OrganizationCells = [number, string, number | null, boolean, string | null, string | null, Date, Date]
+
+export function toOrganization(cells: OrganizationCells): Organization {
+  const [id, name, parentId, disabled, source, sourceId, createdAt, updatedAt] = cells
+  return { __typename: 'Organization', id, name, parentId, disabled, source, sourceId, createdAt, updatedAt }
+}
+
+const account = param('account', 'bigint')
+
+const organizationsById = defineStatement<{ account: number; ids: readonly number[] }, Organization>(
+  'organizations_by_id',
+  sql`select ${organizationColumns('o')} from ${organizations} o
+    where o.account_id = ${account} and o.id = any(${param('ids', 'bigint[]')})`,
+  toOrganization,
+)
+
+/** The organizations with these ids, in no particular order; ids that name none are left out. */
+export function findOrganizations(ctx: Context, ids: readonly number[]): Promise<Organization[]> {
+  return ctx.db.run(organizationsById, { account: ctx.account, ids })
+}
+
+const ancestorsStatement = defineStatement<
+  { account: number; ids: readonly number[] },
+  { of: number; ancestor: Organization }
+>(
+  'organization_ancestors',
+  sql`with recursive up as (
+      select o.id as of, o.parent_id, 0 as distance from ${organizations} o
+      where o.account_id = ${account} and o.id = any(${param('ids', 'bigint[]')})
+      union all
+      select up.of, o.parent_id, up.distance + 1 from up
+      join ${organizations} o on o.account_id = ${account} and o.id = up.parent_id
+    )
+    select up.of, ${organizationColumns('o')} from up
+    join ${organizations} o on o.account_id = ${account} and o.id = up.parent_id
+    order by up.distance desc`,
+  ([of, ...cells]) => ({ of, ancestor: toOrganization(cells) }),
+)
+
+/** For each organization those above it, from the root down to its parent. */
+export async function findAncestors(ctx: Context, ids: readonly number[]): Promise<Organization[][]> {
+  const byId = new Map<number, Organization[]>(ids.map((id) => [id, []]))
+  for (const { of, ancestor } of await ctx.db.run(ancestorsStatement, { account: ctx.account, ids })) {
+    byId.get(of)!.push(ancestor)
+  }
+  return ids.map((id) => byId.get(id)!)
+}
+
+// Creating and changing.
+
+const name = line('Name', maxLength.organizationName)
+const disabled = flag('Disabled')
+const parentId = idOf('Organization', 'Parent id')
+const source = line('Source', maxLength.source)
+const sourceId = line('Source ID', maxLength.sourceId)
+
+const createInput = z.object({
+  name,
+  parentId: parentId.nullish(),
+  disabled: disabled.nullish(),
+  source: source.nullish(),
+  sourceId: sourceId.nullish(),
+})
+
+/** Null takes a value away where there can be none; what is absent stays. */
+const updateInput = z.object({
+  id: idOf('Organization'),
+  name: name.optional(),
+  parentId: parentId.nullish(),
+  disabled: disabled.optional(),
+  source: source.nullish(),
+  sourceId: sourceId.nullish(),
+})
+
+const nameTaken: Issue = { path: ['name'], code: 'TAKEN', message: 'Name has already been taken.' }
+const cycle: Issue = {
+  path: ['parentId'],
+  code: 'CYCLE',
+  message: 'Parent id names the organization itself or one of its descendants.',
+}
+
+const createStatement = defineStatement<Record<string, ParameterValue>, Organization>(
+  'create_organization',
+  sql`with created as (
+      insert into ${organizations} (account_id, name, parent_id, disabled, source, source_id)
+      select ${account}, ${param('name', 'text')}, p.id, ${param('disabled', 'boolean')}, ${param('source', 'text')},
+        ${param('sourceId', 'text')}
+      from (values (${param('parent', 'bigint')})) as wanted(parent_id)
+      left join ${organizations} p on p.account_id = ${account} and p.id = wanted.parent_id
+      where wanted.parent_id is null or p.id is not null
+      returning *
+    )
+    select ${organizationColumns('created')} from created`,
+  toOrganization,
+)
+
+/** Creates an organization, at the root or beneath a parent. */
+export async function createOrganization(ctx: Context, input: unknown): Promise<Organization> {
+  const given = parse(createInput, input)
+  const [created] = await refuseTakenName(
+    ctx.db.run(createStatement, {
+      account: ctx.account,
+      name: given.name,
+      parent: given.parentId ?? null,
+      disabled: given.disabled ?? false,
+      source: given.source ?? null,
+      sourceId: given.sourceId ?? null,
+    }),
+  )
+  if (!created) throw new NotFoundError('Organization', ['parentId'])
+  return created
+}
+
+type UpdateFault = 'NO_PARENT' | 'CYCLE' | null
+
+/**
+ * The cycle rule is about other rows, so it is judged by a function that first makes moves within the account wait for
+ * each other; only then the organization itself is locked. The name rule is the unique key's.
+ */
+const updateStatement = defineStatement<
+  Record<string, ParameterValue>,
+  { fault: UpdateFault; organization: Organization }
+>(
+  'update_organization',
+  sql`with change as (
+      select given, (given ->> 'parentId')::bigint as parent_id from (values (${param('change', 'jsonb')})) as v(given)
+    ), move as materialized (
+      select change.*, case
+        when parent_id is null then null
+        when not exists (select from ${organizations} p where p.account_id = ${account} and p.id = parent_id) then 'NO_PARENT'
+        when is_same_or_ancestor(${account}, ${param('id', 'bigint')}, parent_id) then 'CYCLE'
+      end as fault from change
+    ), target as materialized (
+      select o.*, move.given, move.fault, move.parent_id as new_parent_id from ${organizations} o, move
+      where o.account_id = ${account} and o.id = ${param('id', 'bigint')}
+      for no key update of o
+    ), updated as (
+      update ${organizations} o set
+        name = case when given ? 'name' then given ->> 'name' else o.name end,
+        parent_id = case when given ? 'parentId' then t.new_parent_id else o.parent_id end,
+        disabled = case when given ? 'disabled' then (given ->> 'disabled')::boolean else o.disabled end,
+        source = case when given ? 'source' then given ->> 'source' else o.source end,
+        source_id = case when given ? 'sourceId' then given ->> 'sourceId' else o.source_id end,
+        updated_at = clock_timestamp()
+      from target t
+      where o.account_id = ${account} and o.id = t.id and t.fault is null
+        and not jsonb_build_object('name', t.name, 'parentId', t.parent_id, 'disabled', t.disabled,
+          'source', t.source, 'sourceId', t.source_id) @> t.given
+      returning o.*
+    )
+    select null, ${organizationColumns('updated')} from updated
+    union all
+    select t.fault, ${organizationColumns('t')} from target t where not exists (select from updated)`,
+  ([fault, ...cells]) => ({ fault, organization: toOrganization(cells) }),
+)
+
+/** Renames, disables or moves an organization. With nothing to change, nothing is written. */
+export async function updateOrganization(ctx: Context, input: unknown): Promise<Organization> {
+  const { id, ...change } = parse(updateInput, input)
+  const [updated] = await refuseTakenName(
+    ctx.db.run(updateStatement, { account: ctx.account, id, change: new Json(change) }),
+  )
+  if (!updated) throw new NotFoundError('Organization', ['id'])
+  if (updated.fault === 'NO_PARENT') throw new NotFoundError('Organization', ['parentId'])
+  if (updated.fault === 'CYCLE') throw new ValidationError([cycle])
+  return updated.organization
+}
+
+async function refuseTakenName<Row>(write: Promise<Row[]>): Promise<Row[]> {
+  try {
+    return await write
+  } catch (error) {
+    if (error instanceof ConstraintError && error.constraint === 'organizations_name_key') {
+      throw new ValidationError([nameTaken])
+    }
+    throw error
+  }
+}

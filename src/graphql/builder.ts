@@ -1,0 +1,54 @@
+import SchemaBuilder from '@pothos/core'
+import ValidationPlugin from '@pothos/plugin-validation'
+import { GraphQLError } from 'graphql'
+import type { core } from 'zod'
+import type { Context } from '../domain/context.ts'
+import { toIssues } from '../domain/parse.ts'
+import { badUserInput } from './errors.ts'
+import type { Loaders } from './loaders.ts'
+
+/** What resolvers are told, anew for each request. */
+export interface GraphQLContext {
+  readonly domain: Context
+  /** Replaced after each mutation field, so that nothing read before a write is shown after it. */
+  loaders: Loaders
+}
+
+export const builder = new SchemaBuilder<{
+  Context: GraphQLContext
+  DefaultFieldNullability: false
+  Scalars: {
+    ID: { Input: string; Output: string }
+    DateTime: { Input: Date; Output: Date }
+    SafeInt: { Input: number; Output: number }
+  }
+}>({
+  plugins: [ValidationPlugin],
+  defaultFieldNullability: false,
+  validation: {
+    // Zod is the only validator here, so its issues are Zod's.
+    validationError: ({ issues }, args) => badUserInput(toIssues(issues as readonly core.$ZodIssue[], args)),
+  },
+})
+
+builder.scalarType('DateTime', {
+  description: 'An instant in UTC with milliseconds, as ISO 8601 writes it, e.g. `2026-11-24T09:30:00.000Z`.',
+  serialize: (instant) => instant.toISOString(),
+  parseValue: () => {
+    throw new GraphQLError('DateTime is not taken as input.')
+  },
+})
+
+builder.scalarType('SafeInt', {
+  description: 'An integer that JavaScript and JSON hold exactly: between -(2^53 - 1) and 2^53 - 1.',
+  serialize: (value) => value,
+  parseValue: () => {
+    throw new GraphQLError('SafeInt is not taken as input.')
+  },
+})
+
+export const Query = builder.queryType({ description: 'Where every query begins.' })
+builder.mutationType({
+  description:
+    'Every change is whole or not at all. What a caller can act on is a member of the result union; everything else is in the top-level `errors`.',
+})

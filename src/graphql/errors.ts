@@ -1,0 +1,43 @@
+import { GraphQLError } from 'graphql'
+import { DatabaseUnavailable } from '../db/client.ts'
+import type { Issue } from '../domain/errors.ts'
+
+/** What `extensions.code` of a top-level error can be. */
+export type TopLevelCode = 'BAD_USER_INPUT' | 'SERVICE_UNAVAILABLE' | 'INTERNAL_SERVER_ERROR'
+
+/** The arguments of a field are wrong: all issues in one error. */
+export function badUserInput(issues: readonly Issue[]): GraphQLError {
+  const code: TopLevelCode = 'BAD_USER_INPUT'
+  return new GraphQLError(issues.map(({ message }) => message).join(' '), { extensions: { code, issues } })
+}
+
+/**
+ * What the outside may see of an error. Faults of a document or its variables keep their message and get a code;
+ * whatever was not meant to be seen is replaced, and told to `logUnexpected` with its cause.
+ */
+export function maskError(error: unknown, logUnexpected: (cause: unknown) => void): GraphQLError {
+  const origin = originOf(error)
+  if (origin instanceof GraphQLError) {
+    const shown = error as GraphQLError
+    return isOurs(shown.extensions.code) ? shown : replace(error, shown.message, 'BAD_USER_INPUT')
+  }
+  logUnexpected(origin)
+  return origin instanceof DatabaseUnavailable
+    ? replace(error, 'The database is not available. Try again later.', 'SERVICE_UNAVAILABLE')
+    : replace(error, 'Unexpected error.', 'INTERNAL_SERVER_ERROR')
+}
+
+/** Whether the error was given its code here. Those of a document that does not parse or does not fit the schema were not. */
+const isOurs = (code: unknown) => code !== undefined && !String(code).startsWith('GRAPHQL_')
+
+/** What was thrown first: graphql wraps it, sometimes twice, to say where. */
+function originOf(error: unknown): unknown {
+  return error instanceof GraphQLError && error.originalError ? originOf(error.originalError) : error
+}
+
+/** An error at the same place with another message and code. */
+function replace(error: unknown, message: string, code: TopLevelCode): GraphQLError {
+  if (!(error instanceof GraphQLError)) return new GraphQLError(message, { extensions: { code } })
+  const { nodes, source, positions, path, extensions } = error
+  return new GraphQLError(message, { nodes, source, positions, path, extensions: { ...extensions, code } })
+}

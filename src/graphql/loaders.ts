@@ -1,0 +1,65 @@
+import DataLoader from 'dataloader'
+import { type ContactFilter, contactPages, countContacts } from '../domain/contact-lists.ts'
+import { type Contact, findContacts } from '../domain/contacts.ts'
+import type { Context } from '../domain/context.ts'
+import {
+  childPages,
+  countChildren,
+  type OrganizationFilter,
+  type OrganizationListRequest,
+} from '../domain/organization-lists.ts'
+import { findAncestors, findOrganizations, type Organization } from '../domain/organizations.ts'
+import type { Page, PageRequest } from '../domain/page.ts'
+
+/**
+ * The reads of one request, batched: all that one level of a query asks for becomes one statement, and for lists one
+ * statement for each set of arguments.
+ */
+export interface Loaders {
+  readonly organization: DataLoader<number, Organization | null>
+  readonly contact: DataLoader<number, Contact | null>
+  readonly ancestors: DataLoader<number, Organization[]>
+  /** By the organization's id, for a set of arguments. */
+  contactPage(request: { page: PageRequest; filter: ContactFilter }): DataLoader<number, Page<Contact>>
+  contactCount(filter: ContactFilter): DataLoader<number, number>
+  /** By the parent's id, for a set of arguments. */
+  childPage(request: OrganizationListRequest): DataLoader<number, Page<Organization>>
+  childCount(filter: OrganizationFilter): DataLoader<number, number>
+}
+
+export function createLoaders(ctx: Context): Loaders {
+  return {
+    organization: new DataLoader(async (ids) => inOrder(ids, await findOrganizations(ctx, ids))),
+    contact: new DataLoader(async (ids) => inOrder(ids, await findContacts(ctx, ids))),
+    ancestors: new DataLoader((ids) => findAncestors(ctx, ids)),
+    contactPage: byArguments(
+      ({ page, filter }) =>
+        (ids) =>
+          contactPages(ctx, ids, page, filter),
+    ),
+    contactCount: byArguments((filter) => (ids) => countContacts(ctx, ids, filter)),
+    childPage: byArguments((request) => (ids) => childPages(ctx, ids, request)),
+    childCount: byArguments((filter) => (ids) => countChildren(ctx, ids, filter)),
+  }
+}
+
+/** One loader for each set of arguments, made when it is first asked for. */
+function byArguments<Arguments, Value>(
+  batchFor: (args: Arguments) => (ids: readonly number[]) => Promise<Value[]>,
+): (args: Arguments) => DataLoader<number, Value> {
+  const loaders = new Map<string, DataLoader<number, Value>>()
+  return (args) => {
+    const key = JSON.stringify(args) ?? ''
+    let loader = loaders.get(key)
+    if (!loader) {
+      loader = new DataLoader(batchFor(args))
+      loaders.set(key, loader)
+    }
+    return loader
+  }
+}
+
+function inOrder<Row extends { id: number }>(ids: readonly number[], rows: Row[]): (Row | null)[] {
+  const byId = new Map(rows.map((row) => [row.id, row]))
+  return ids.map((id) => byId.get(id) ?? null)
+}

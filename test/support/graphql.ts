@@ -1,0 +1,39 @@
+import { pino } from 'pino'
+import { expect } from 'vitest'
+import { createApp } from '../../src/app.ts'
+import type { Context } from '../../src/domain/context.ts'
+
+export interface Answer {
+  // biome-ignore lint/suspicious/noExplicitAny: tests look into answers of many shapes
+  data?: any
+  errors?: { message: string; path?: string[]; extensions: { code: string; issues?: unknown[] } }[]
+}
+
+export type Execute = (query: string, variables?: Record<string, unknown>) => Promise<Answer>
+
+/** Executes documents as the service does for the account, from an HTTP request to the JSON of its response. */
+export function executeFor({ db, account }: Context): Execute {
+  const handle = createApp({ db, account, graphiql: false, log: pino({ level: 'silent' }) })
+  return async (query, variables) => {
+    const response = await handle(
+      new Request('http://gateway/graphql', {
+        method: 'POST',
+        headers: { 'content-type': 'application/json', accept: 'application/graphql-response+json' },
+        body: JSON.stringify({ query, variables }),
+      }),
+    )
+    return (await response.json()) as Answer
+  }
+}
+
+/** The data of an answer without errors. */
+export async function dataOf(answer: Promise<Answer>): Promise<NonNullable<Answer['data']>> {
+  const { data, errors } = await answer
+  expect(errors).toBeUndefined()
+  return data
+}
+
+/** The one field of an answer to a mutation. */
+export async function resultOf(answer: Promise<Answer>) {
+  return Object.values(await dataOf(answer))[0] as Record<string, never>
+}

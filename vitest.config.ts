@@ -1,0 +1,35 @@
+import { createRequire } from 'node:module'
+import { defineConfig } from 'vitest/config'
+
+const require = createRequire(import.meta.url)
+
+// Where a test runs is told by the end of its name:
+//   *.test.ts      no database
+//   *.db.test.ts   on every engine
+//   *.pg.test.ts   on PostgreSQL only: many connections, processes, query plans
+const project = (name: string, include: string[], more: object = {}) => ({
+  extends: true as const,
+  test: { name, include, provide: { engine: name }, ...more },
+})
+
+export default defineConfig({
+  // graphql refuses to work with itself loaded twice, as a module of either kind.
+  resolve: { alias: [{ find: /^graphql$/, replacement: require.resolve('graphql') }] },
+  test: {
+    testTimeout: 30_000,
+    hookTimeout: 60_000,
+    projects: [
+      project('unit', ['test/**/*.test.ts'], { exclude: ['test/**/*.{db,pg}.test.ts'] }),
+      project('pglite', ['test/**/*.db.test.ts']),
+      project('postgres', ['test/**/*.{db,pg}.test.ts'], { globalSetup: 'test/support/global-setup.ts' }),
+    ],
+  },
+})
+
+declare module 'vitest' {
+  interface ProvidedContext {
+    engine: string
+    /** Where a database can be made for each test file. */
+    postgresUrl: string
+  }
+}
