@@ -55,15 +55,13 @@ const ancestorsStatement = defineStatement<
 >(
   'organization_ancestors',
   sql`with recursive up as (
-      select o.id as of, o.parent_id, 0 as distance from ${organizations} o
+      select o.id as of, 0 as distance, ${organizationColumns('o')} from ${organizations} o
       where o.account_id = ${account} and o.id = any(${param('ids', 'bigint[]')})
       union all
-      select up.of, o.parent_id, up.distance + 1 from up
+      select up.of, up.distance + 1, ${organizationColumns('o')} from up
       join ${organizations} o on o.account_id = ${account} and o.id = up.parent_id
     )
-    select up.of, ${organizationColumns('o')} from up
-    join ${organizations} o on o.account_id = ${account} and o.id = up.parent_id
-    order by up.distance desc`,
+    select up.of, ${organizationColumns('up')} from up where up.distance > 0 order by up.distance desc`,
   ([of, ...cells]) => ({ of, ancestor: toOrganization(cells) }),
 )
 
@@ -89,7 +87,7 @@ const createInput = z.object({
   parentId: parentId.nullish(),
   disabled: disabled.nullish(),
   source: source.nullish(),
-  sourceId: sourceId.nullish(),
+  sourceID: sourceId.nullish(),
 })
 
 /** Null takes a value away where there can be none; what is absent stays. */
@@ -99,7 +97,7 @@ const updateInput = z.object({
   parentId: parentId.nullish(),
   disabled: disabled.optional(),
   source: source.nullish(),
-  sourceId: sourceId.nullish(),
+  sourceID: sourceId.nullish(),
 })
 
 const nameTaken: Issue = { path: ['name'], code: 'TAKEN', message: 'Name has already been taken.' }
@@ -134,7 +132,7 @@ export async function createOrganization(ctx: Context, input: unknown): Promise<
       parent: given.parentId ?? null,
       disabled: given.disabled ?? false,
       source: given.source ?? null,
-      sourceId: given.sourceId ?? null,
+      sourceId: given.sourceID ?? null,
     }),
   )
   if (!created) throw new NotFoundError('Organization', ['parentId'])
@@ -156,9 +154,11 @@ const updateStatement = defineStatement<
       select given, (given ->> 'parentId')::bigint as parent_id from (values (${param('change', 'jsonb')})) as v(given)
     ), move as materialized (
       select change.*, case
-        when parent_id is null then null
-        when not exists (select from ${organizations} p where p.account_id = ${account} and p.id = parent_id) then 'NO_PARENT'
-        when is_same_or_ancestor(${account}, ${param('id', 'bigint')}, parent_id) then 'CYCLE'
+        when change.parent_id is null then null
+        when not exists (
+          select from ${organizations} p where p.account_id = ${account} and p.id = change.parent_id
+        ) then 'NO_PARENT'
+        when is_same_or_ancestor(${account}, ${param('id', 'bigint')}, change.parent_id) then 'CYCLE'
       end as fault from change
     ), target as materialized (
       select o.*, move.given, move.fault, move.parent_id as new_parent_id from ${organizations} o, move
@@ -170,12 +170,12 @@ const updateStatement = defineStatement<
         parent_id = case when given ? 'parentId' then t.new_parent_id else o.parent_id end,
         disabled = case when given ? 'disabled' then (given ->> 'disabled')::boolean else o.disabled end,
         source = case when given ? 'source' then given ->> 'source' else o.source end,
-        source_id = case when given ? 'sourceId' then given ->> 'sourceId' else o.source_id end,
+        source_id = case when given ? 'sourceID' then given ->> 'sourceID' else o.source_id end,
         updated_at = clock_timestamp()
       from target t
       where o.account_id = ${account} and o.id = t.id and t.fault is null
         and not jsonb_build_object('name', t.name, 'parentId', t.parent_id, 'disabled', t.disabled,
-          'source', t.source, 'sourceId', t.source_id) @> t.given
+          'source', t.source, 'sourceID', t.source_id) @> t.given
       returning o.*
     )
     select null, ${organizationColumns('updated')} from updated

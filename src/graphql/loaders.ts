@@ -7,6 +7,7 @@ import {
   countChildren,
   type OrganizationFilter,
   type OrganizationListRequest,
+  organizationPage,
 } from '../domain/organization-lists.ts'
 import { findAncestors, findOrganizations, type Organization } from '../domain/organizations.ts'
 import type { Page, PageRequest } from '../domain/page.ts'
@@ -19,27 +20,44 @@ export interface Loaders {
   readonly organization: DataLoader<number, Organization | null>
   readonly contact: DataLoader<number, Contact | null>
   readonly ancestors: DataLoader<number, Organization[]>
-  /** By the organization's id, for a set of arguments. */
-  contactPage(request: { page: PageRequest; filter: ContactFilter }): DataLoader<number, Page<Contact>>
-  contactCount(filter: ContactFilter): DataLoader<number, number>
+  organizationPage(request: OrganizationListRequest): Promise<Page<Organization>>
   /** By the parent's id, for a set of arguments. */
   childPage(request: OrganizationListRequest): DataLoader<number, Page<Organization>>
   childCount(filter: OrganizationFilter): DataLoader<number, number>
+  /** By the organization's id, for a set of arguments. */
+  contactPage(request: { page: PageRequest; filter: ContactFilter }): DataLoader<number, Page<Contact>>
+  contactCount(filter: ContactFilter): DataLoader<number, number>
 }
 
 export function createLoaders(ctx: Context): Loaders {
+  const organization = new DataLoader<number, Organization | null>(async (ids) =>
+    inOrder(ids, await findOrganizations(ctx, ids)),
+  )
+  /** What a list has brought need not be read again when a parent or a contact refers to it. */
+  const keep = (rows: readonly Organization[]) => {
+    for (const row of rows) organization.prime(row.id, row)
+  }
   return {
-    organization: new DataLoader(async (ids) => inOrder(ids, await findOrganizations(ctx, ids))),
+    organization,
     contact: new DataLoader(async (ids) => inOrder(ids, await findContacts(ctx, ids))),
-    ancestors: new DataLoader((ids) => findAncestors(ctx, ids)),
-    contactPage: byArguments(
-      ({ page, filter }) =>
-        (ids) =>
-          contactPages(ctx, ids, page, filter),
-    ),
-    contactCount: byArguments((filter) => (ids) => countContacts(ctx, ids, filter)),
-    childPage: byArguments((request) => (ids) => childPages(ctx, ids, request)),
+    ancestors: new DataLoader(async (ids) => {
+      const found = await findAncestors(ctx, ids)
+      found.forEach(keep)
+      return found
+    }),
+    async organizationPage(request) {
+      const page = await organizationPage(ctx, request)
+      keep(page.rows)
+      return page
+    },
+    childPage: byArguments((request) => async (ids) => {
+      const pages = await childPages(ctx, ids, request)
+      for (const { rows } of pages) keep(rows)
+      return pages
+    }),
     childCount: byArguments((filter) => (ids) => countChildren(ctx, ids, filter)),
+    contactPage: byArguments(({ page, filter }) => (ids) => contactPages(ctx, ids, page, filter)),
+    contactCount: byArguments((filter) => (ids) => countContacts(ctx, ids, filter)),
   }
 }
 

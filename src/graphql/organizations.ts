@@ -5,7 +5,6 @@ import {
   organizationListArguments,
   type organizationOrderFields,
   organizationOrderings,
-  organizationPage,
 } from '../domain/organization-lists.ts'
 import type { Organization as OrganizationRow } from '../domain/organizations.ts'
 import { builder } from './builder.ts'
@@ -132,8 +131,8 @@ builder.queryField('organizations', (t) =>
     type: OrganizationConnection,
     description: 'The organizations of the account.',
     args: t.validate(listArguments(t.arg), organizationListArguments),
-    resolve: async (_root, request, { domain }) => ({
-      page: await organizationPage(domain, request),
+    resolve: async (_root, request, { domain, loaders }) => ({
+      page: await loaders.organizationPage(request),
       ordering: organizationOrderings[request.field],
       countAll: () => countOrganizations(domain, request.filter),
     }),

@@ -1,0 +1,187 @@
+import { beforeAll, describe, expect, it } from 'vitest'
+import { encodeId } from '../../src/domain/ids.ts'
+import { plausibleOrganization } from '../../src/domain/plausible.ts'
+import { seedOrganizations } from '../../src/domain/seed.ts'
+import { useDatabase } from '../support/database.ts'
+import { aContact, anOrganization } from '../support/factory.ts'
+import { dataOf, type Execute, executeFor } from '../support/graphql.ts'
+
+const database = useDatabase()
+let execute: Execute
+beforeAll(async () => {
+  await seedOrganizations(
+    database.ctx,
+    Array.from({ length: 75 }, (_, i) => plausibleOrganization(i, 4)),
+  )
+  execute = executeFor(database.ctx)
+})
+
+/** How many statements reach the driver while the document is executed. */
+async function statementsOf(document: string, variables?: Record<string, unknown>): Promise<string[]> {
+  database.takeStatements()
+  await dataOf(execute(document, variables))
+  return database.takeStatements()
+}
+
+const threeLevels = (organizations: number) => `{
+  organizations(first: ${organizations}, filter: { root: true }) {
+    nodes {
+      children(first: 3) { nodes { name contacts(first: 2) { nodes { ... on ContactDetails { value } } } } }
+    }
+  }
+}`
+
+describe('a query', () => {
+  it('three levels deep costs one statement for each level', async () => {
+    expect(await statementsOf(threeLevels(3))).toHaveLength(3)
+  })
+
+  it('costs the same whatever the number of rows', async () => {
+    expect(await statementsOf(threeLevels(1))).toHaveLength(3)
+    expect(await statementsOf(threeLevels(100))).toHaveLength(3)
+  })
+
+  it('costs one statement more for each other set of arguments, not for each alias', async () => {
+    const statements = await statementsOf(`{
+      organizations(first: 50) {
+        nodes {
+          few: contacts(first: 1) { nodes { __typename } }
+          more: contacts(first: 2) { nodes { __typename } }
+          again: contacts(first: 2) { nodes { __typename } }
+          faxes: contacts(filter: { labels: [FAX] }) { nodes { __typename } }
+          last: contacts(last: 2) { nodes { __typename } }
+        }
+      }
+    }`)
+
+    expect(statements).toHaveLength(1 + 4)
+  })
+
+  it('counts with one statement for each level, and only when asked', async () => {
+    const statements = await statementsOf(
+      '{ organizations { totalCount nodes { contacts { totalCount nodes { __typename } } children { totalCount } } } }',
+    )
+
+    // Three lists and their three counts.
+    expect(statements).toHaveLength(6)
+  })
+
+  it('finds parents and ancestors with one statement each', async () => {
+    const { organizations } = await dataOf(
+      execute('{ organizations(first: 100) { nodes { databaseId parent { databaseId } } } }'),
+    )
+    const nested = organizations.nodes.filter(({ parent }: { parent: object | null }) => parent !== null)
+    const ids = nested.map(({ databaseId }: { databaseId: number }) => encodeId('Organization', databaseId))
+    const nodes = 'query($ids: [ID!]!) { nodes(ids: $ids) { ... on Organization'
+
+    expect(await statementsOf(`${nodes} { parent { name } } } }`, { ids })).toHaveLength(2)
+    expect(await statementsOf(`${nodes} { ancestors { name } } } }`, { ids })).toHaveLength(2)
+  })
+
+  it('does not read again what a list has brought', async () => {
+    const statements = await statementsOf(`{
+      organizations(first: 100) {
+        nodes { parent { name } contacts(first: 1) { nodes { ... on ContactDetails { organization { name } } } } }
+      }
+    }`)
+
+    expect(statements).toHaveLength(2)
+  })
+
+  it('for many nodes costs one statement for each kind', async () => {
+    const { organizations } = await dataOf(
+      execute('{ organizations(first: 20) { nodes { id contacts(first: 2) { nodes { ... on Node { id } } } } } }'),
+    )
+    const ids = organizations.nodes.flatMap((node: { id: string; contacts: { nodes: { id: string }[] } }) => [
+      node.id,
+      ...node.contacts.nodes.map(({ id }) => id),
+    ])
+    expect(ids).toHaveLength(60)
+
+    expect(await statementsOf('query($ids: [ID!]!) { nodes(ids: $ids) { id } }', { ids })).toHaveLength(2)
+  })
+})
+
+describe('a write', () => {
+  const values = { telephone: { label: 'GENERAL', value: '+1 203 413 4880' } }
+
+  it.each([
+    ['addContact', 'AddContactInput', (organizationId: number) => ({ organizationId, contact: values })],
+    [
+      'updateContact',
+      'UpdateContactInput',
+      (_: number, id: number) => ({ id, change: { telephone: { value: '+1 203 413 4889', label: 'FAX' } } }),
+    ],
+    ['removeContact', 'RemoveContactInput', (_: number, id: number) => ({ id })],
+    ['clearContacts', 'ClearContactsInput', (organizationId: number) => ({ organizationId })],
+    [
+      'changeContacts',
+      'ChangeContactsInput',
+      (organizationId: number, id: number) => ({
+        organizationId,
+        add: [values, values],
+        update: [{ id, change: { telephone: { label: 'FAX' } } }],
+      }),
+    ],
+    ['createOrganization', 'CreateOrganizationInput', (parentId: number) => ({ name: 'A new one', parentId })],
+    ['updateOrganization', 'UpdateOrganizationInput', (id: number) => ({ id, name: 'A new name', parentId: null })],
+  ])('by %s is one statement', async (mutation, type, inputFor) => {
+    const { id: organizationId } = await anOrganization(database.ctx)
+    const { id } = await aContact(database.ctx, organizationId)
+
+    const statements = await statementsOf(`mutation($input: ${type}!) { ${mutation}(input: $input) { __typename } }`, {
+      input: inputFor(organizationId, id),
+    })
+
+    expect(statements).toHaveLength(1)
+  })
+
+  it('that is refused for its input costs none', async () => {
+    const statements = await statementsOf(
+      'mutation { addContact(input: { organizationId: "x", contact: { email: { label: GENERAL, value: "x" } } }) { __typename } }',
+    )
+
+    expect(statements).toEqual([])
+  })
+
+  it('is seen by its own answer and by every later one of the document', async () => {
+    const { id } = await anOrganization(database.ctx)
+    const list = 'contacts { totalCount nodes { ... on ContactDetails { value } } }'
+    const answer = await dataOf(
+      execute(
+        `mutation($id: ID!) {
+          first: addContact(input: { organizationId: $id, contact: { email: { label: GENERAL, value: "a@example.com" } } }) {
+            ... on AddContactSuccess { organization { ${list} } query { organization(id: $id) { ${list} } } }
+          }
+          second: addContact(input: { organizationId: $id, contact: { email: { label: GENERAL, value: "b@example.com" } } }) {
+            ... on AddContactSuccess { organization { ${list} } query { contacts(filter: { email: "b@example.com" }) { totalCount } } }
+          }
+          rename: updateOrganization(input: { id: $id, name: "Renamed after both" }) {
+            ... on UpdateOrganizationSuccess { organization { name } query { organization(id: $id) { name } } }
+          }
+          clear: clearContacts(input: { organizationId: $id }) {
+            ... on ClearContactsSuccess { removedContactIds organization { name ${list} } }
+          }
+        }`,
+        { id },
+      ),
+    )
+    const contacts = (...values: string[]) => ({ totalCount: values.length, nodes: values.map((value) => ({ value })) })
+
+    expect(answer).toEqual({
+      first: {
+        organization: { contacts: contacts('a@example.com') },
+        query: { organization: { contacts: contacts('a@example.com') } },
+      },
+      second: {
+        organization: { contacts: contacts('a@example.com', 'b@example.com') },
+        query: { contacts: { totalCount: 1 } },
+      },
+      rename: { organization: { name: 'Renamed after both' }, query: { organization: { name: 'Renamed after both' } } },
+      clear: {
+        removedContactIds: [expect.any(String), expect.any(String)],
+        organization: { name: 'Renamed after both', contacts: contacts() },
+      },
+    })
+  })
+})
