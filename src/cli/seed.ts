@@ -13,6 +13,7 @@ const maxOrganizations = 10_000_000
 const maxContacts = 1000
 /** Rows in one statement, about: enough to make round trips cheap, few enough to see progress. */
 const rowsPerBatch = 4000
+const batchesAtOnce = 2
 
 export function seedCommand(env: NodeJS.ProcessEnv): Command {
   return new Command('seed')
@@ -23,7 +24,7 @@ export function seedCommand(env: NodeJS.ProcessEnv): Command {
     .option('--contacts <n>', 'how many contacts each of them has', integer(0, maxContacts), 7)
     .action(async ({ organizations, contacts }: { organizations?: number; contacts: number }) => {
       const { databaseUrl, databasePrepare } = readConfig(env)
-      const db = await openDatabase({ url: databaseUrl, poolSize: 2, prepare: databasePrepare })
+      const db = await openDatabase({ url: databaseUrl, poolSize: batchesAtOnce, prepare: databasePrepare })
       try {
         await migrate(db)
         const ctx = { db, account: await ensureAccount(db, demoAccount) }
@@ -49,19 +50,30 @@ async function fill(ctx: Context, organizations: number, contacts: number): Prom
   const batchSize = Math.max(1, Math.round(rowsPerBatch / rowsEach / groupSize)) * groupSize
   const progress = new Progress(organizations * rowsEach, 'rows')
   const created = { organizations: 0, contacts: 0 }
-  let next = 0
-  while (next < organizations && !stopped) {
-    const size = Math.min(batchSize, organizations - next)
-    const seeds = Array.from({ length: size }, (_, i) => plausibleOrganization(next + i, contacts))
-    const added = await seedOrganizations(ctx, seeds)
+  let done = 0
+  /** Sent, but not yet answered: one batch is made while the database works on another. */
+  const sent: { size: number; answer: ReturnType<typeof seedOrganizations> }[] = []
+  const awaitOldest = async () => {
+    const { size, answer } = sent.shift()!
+    const added = await answer
     created.organizations += added.organizations
     created.contacts += added.contacts
-    next += size
-    progress.update(next * rowsEach)
+    done += size
+    progress.update(done * rowsEach)
   }
-  process.stdout.write(`${tell(created)} were added, ${progress.rate(next * rowsEach)} rows a second.\n`)
-  if (stopped && next < organizations) {
-    process.stdout.write(`Stopped after ${next} of ${organizations}: the same command goes on from there.\n`)
+  for (let next = 0; next < organizations && !stopped; next += batchSize) {
+    const size = Math.min(batchSize, organizations - next)
+    const seeds = Array.from({ length: size }, (_, i) => plausibleOrganization(next + i, contacts))
+    const answer = seedOrganizations(ctx, seeds)
+    // It is awaited in its turn; until then a failure is not to end the process.
+    answer.catch(() => {})
+    sent.push({ size, answer })
+    if (sent.length === batchesAtOnce) await awaitOldest()
+  }
+  while (sent.length > 0) await awaitOldest()
+  process.stdout.write(`${tell(created)} were added, ${progress.rate(done * rowsEach)} rows a second.\n`)
+  if (done < organizations) {
+    process.stdout.write(`Stopped after ${done} of ${organizations}: the same command goes on from there.\n`)
     process.exitCode = 130
   }
 }

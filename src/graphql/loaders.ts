@@ -56,7 +56,11 @@ export function createLoaders(ctx: Context): Loaders {
       return pages
     }),
     childCount: byArguments((filter) => (ids) => countChildren(ctx, ids, filter)),
-    contactPage: byArguments(({ page, filter }) => (ids) => contactPages(ctx, ids, page, filter)),
+    contactPage: byArguments(
+      ({ page, filter }) =>
+        (ids) =>
+          contactPages(ctx, ids, page, filter),
+    ),
     contactCount: byArguments((filter) => (ids) => countContacts(ctx, ids, filter)),
   }
 }
