@@ -98,15 +98,26 @@ const countries: readonly Country[] = [
   },
 ]
 
+/** What a value is made from. `tail` tells apart the values of one kind in one organization. */
+interface Source {
+  country: Country
+  site: string
+  tail: string
+  random: () => number
+}
+
+const telephone = ({ country, random }: Source) =>
+  pick(random, country.telephones).replace(/#/g, () => String(2 + Math.floor(random() * 8)))
+
 /** What the n-th contact of an organization is; from the eighth on they repeat. */
-const slots: readonly [Channel, Label][] = [
-  ['telephone', 'general'],
-  ['email', 'general'],
-  ['website', 'general'],
-  ['telephone', 'service_desk'],
-  ['email', 'service_desk'],
-  ['telephone', 'fax'],
-  ['website', 'service_desk'],
+const slots: readonly [Channel, Label, value: (source: Source) => string][] = [
+  ['telephone', 'general', telephone],
+  ['email', 'general', ({ site, tail }) => `info${tail}@${site}`],
+  ['website', 'general', ({ site }) => `www.${site}`],
+  ['telephone', 'service_desk', telephone],
+  ['email', 'service_desk', ({ site, tail }) => `helpdesk${tail}@${site}`],
+  ['telephone', 'fax', telephone],
+  ['website', 'service_desk', ({ site, tail }) => `https://support.${site}/${tail}`],
 ]
 
 /** Organizations come in groups of this size: a root, branches beneath it, and departments beneath those. */
@@ -141,16 +152,12 @@ function nameAt(index: number): string {
 }
 
 function contactAt(index: number, n: number): SeedContact {
-  const [channel, label] = slots[n % slots.length]!
+  const [channel, label, valueFrom] = slots[n % slots.length]!
   const country = countryAt(index)
   const random = randomAt(index * 1009 + n + 1)
-  const site = `org${index + 1}.${country.domain}`
-  const values: Record<Channel, () => string> = {
-    telephone: () => pick(random, country.telephones).replace(/#/g, () => String(2 + Math.floor(random() * 8))),
-    email: () => `${label === 'general' ? 'info' : 'helpdesk'}${n < slots.length ? '' : n}@${site}`,
-    website: () => (label === 'general' ? `www.${site}` : `https://support.${site}/${n < slots.length ? '' : n}`),
-  }
-  return { channel, label, value: values[channel](), integration: random() < 0.1 }
+  const tail = n < slots.length ? '' : String(n)
+  const value = valueFrom({ country, site: `org${index + 1}.${country.domain}`, tail, random })
+  return { channel, label, value, integration: random() < 0.1 }
 }
 
 const pick = <Item>(random: () => number, items: readonly Item[]): Item => items[Math.floor(random() * items.length)]!

@@ -11,7 +11,7 @@ export function anOrganization(ctx: Context, given: Record<string, unknown> = {}
   return createOrganization(ctx, { name: `Organization ${made}`, ...given })
 }
 
-const values: Record<Channel, string> = {
+const values: Partial<Record<Channel, string>> = {
   telephone: '+1 203 413 4880',
   email: 'info@best-it.com',
   website: 'www.best-it.com',
