@@ -59,7 +59,7 @@ describe('what goes wrong inside', () => {
     for (const query of [
       '{',
       '{ nothing }',
-      '{ organization }',
+      '{ organization(id: 1) }',
       'query($id: ID!) { organization(id: $id) { name } }',
     ]) {
       const { answer, logged } = await ask(database.db, query)
