@@ -1,6 +1,9 @@
 import type { Logger } from 'pino'
 import type { Database } from './db/client.ts'
-import { createGraphQLHandler, type FetchHandler, graphqlPath } from './graphql/handler.ts'
+import { createGraphQLHandler, graphqlPath, refuseGraphQL } from './graphql/handler.ts'
+import type { Handler } from './http/server.ts'
+import { createRestHandler, refuseRest } from './rest/handler.ts'
+import { restPath } from './rest/router.ts'
 
 export interface AppOptions {
   db: Database
@@ -10,20 +13,26 @@ export interface AppOptions {
   log: Logger
 }
 
-/** The whole service as a function from request to response; it opens no port. */
-export function createApp({ db, account, graphiql, log }: AppOptions): FetchHandler {
-  const graphql = createGraphQLHandler({
-    context: { db, account },
-    graphiql,
-    logUnexpected: (cause) => log.error(describe(cause), 'unexpected error'),
-  })
-  return async (request) => {
-    const { pathname } = new URL(request.url)
-    if (pathname === graphqlPath) return graphql(request)
-    if (pathname === '/' && graphiql) return new Response(null, { status: 302, headers: { location: graphqlPath } })
-    return Response.json({ message: 'Not Found' }, { status: 404 })
+/** The whole service, as functions from request to response; it opens no port. */
+export function createApp({ db, account, graphiql, log }: AppOptions): Handler {
+  const context = { db, account }
+  const logUnexpected = (cause: unknown) => log.error(describe(cause), 'unexpected error')
+  const graphql = createGraphQLHandler({ context, graphiql, logUnexpected })
+  const rest = createRestHandler({ context, logUnexpected })
+  return {
+    async handle(request) {
+      const { pathname } = new URL(request.url)
+      if (pathname === graphqlPath) return graphql(request)
+      if (isRest(pathname)) return rest(request)
+      if (pathname === '/' && graphiql) return new Response(null, { status: 302, headers: { location: graphqlPath } })
+      return Response.json({ message: 'Not Found' }, { status: 404 })
+    },
+    refuse: (pathname, { status, message }) =>
+      isRest(pathname) ? refuseRest(status, message) : refuseGraphQL(status, message),
   }
 }
+
+const isRest = (pathname: string) => pathname === restPath || pathname.startsWith(`${restPath}/`)
 
 /** What may be logged of an error: a driver's message can hold values of the statement, so only its code is told. */
 function describe(cause: unknown) {

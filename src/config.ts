@@ -41,7 +41,7 @@ export function readConfig(env: NodeJS.ProcessEnv): Config {
       `an integer from ${min} to ${max}`,
     )
   const onOff = (name: string, fallback: boolean) =>
-    read(name, fallback, (text) => switches[text.toLowerCase()], 'on or off')
+    read(name, fallback, (text) => switches.get(text.toLowerCase()), 'on or off')
 
   if (isProduction && !env.DATABASE_URL?.trim()) {
     faults.push(
@@ -70,7 +70,7 @@ export const defaultDatabase = 'pglite:.data/pglite'
 
 const databaseUrlForms = 'postgres://USER:PASSWORD@HOST:PORT/DATABASE, pglite:FOLDER or pglite:memory'
 
-const switches: Record<string, boolean> = { on: true, true: true, 1: true, off: false, false: false, 0: false }
+const switches = new Map(Object.entries({ on: true, true: true, 1: true, off: false, false: false, 0: false }))
 
 function parseDatabaseUrl(text: string): string | undefined {
   if (text === 'pglite:memory') return text

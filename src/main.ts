@@ -1,6 +1,7 @@
 import { Command, CommanderError } from 'commander'
 import { describeFailure } from './cli/failure.ts'
 import { migrateCommand } from './cli/migrate.ts'
+import { openApiCommand } from './cli/openapi.ts'
 import { schemaCommand } from './cli/schema.ts'
 import { seedCommand } from './cli/seed.ts'
 import { serveCommand } from './cli/serve.ts'
@@ -16,6 +17,7 @@ program.addCommand(serveCommand(process.env), { isDefault: true })
 program.addCommand(migrateCommand(process.env))
 program.addCommand(seedCommand(process.env))
 program.addCommand(schemaCommand())
+program.addCommand(openApiCommand())
 
 try {
   await program.parseAsync()

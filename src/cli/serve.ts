@@ -35,8 +35,8 @@ async function serve(config: Config): Promise<void> {
     const isEmpty = (await countOrganizations({ db, account }, {})) === 0
     // Organizations are never deleted, so an embedded database without any has not been seeded yet.
     if (isEmpty && db.engine === 'pglite') await seedOrganizations({ db, account }, sampleOrganizations)
-    const handle = createApp({ db, account, graphiql: config.graphiql, log })
-    const server = await listenOrExplain(config, { handle, log })
+    const handler = createApp({ db, account, graphiql: config.graphiql, log })
+    const server = await listenOrExplain(config, { handler, log })
     process.stdout.write(greeting(server.url, config, isEmpty))
     await stopped
     log.info('stopping: requests in progress may end')
@@ -62,7 +62,7 @@ function stopSignal(): Promise<void> {
 
 async function listenOrExplain(
   { host, port }: Config,
-  options: Pick<Parameters<typeof listen>[0], 'handle' | 'log'>,
+  options: Pick<Parameters<typeof listen>[0], 'handler' | 'log'>,
 ): Promise<RunningServer> {
   try {
     return await listen({ ...options, host, port })

@@ -1,5 +1,7 @@
-import { link, mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises'
+import { randomUUID } from 'node:crypto'
+import { link, mkdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { dirname } from 'node:path'
+import { setTimeout as pause } from 'node:timers/promises'
 
 /** The embedded database has no lock of its own, and two processes on one folder destroy it. */
 export interface FolderLock {
@@ -20,20 +22,35 @@ export class FolderLocked extends Error {
 export async function lockFolder(folder: string): Promise<FolderLock> {
   const lockFile = `${folder}.lock`
   await mkdir(dirname(folder), { recursive: true })
-  const mine = await describeProcess(process.pid)
-  for (;;) {
-    if (await createWhole(lockFile, mine)) return { release: () => rm(lockFile, { force: true }) }
-    const found = await readFile(lockFile, 'utf8').catch(() => undefined)
-    if (found === undefined) continue
-    const pid = found.split(' ')[0]!
-    if (found === mine || (await isRunning(found))) throw new FolderLocked(folder, lockFile, pid)
-    await removeStale(lockFile, found)
+  const holder = await acquire(lockFile, await describeProcess(process.pid))
+  if (holder !== undefined) throw new FolderLocked(folder, lockFile, holder.split(' ')[0]!)
+  let isHeld = true
+  return {
+    async release() {
+      // By the second time it may be somebody else's.
+      if (!isHeld) return
+      isHeld = false
+      await rm(lockFile, { force: true })
+    },
   }
 }
 
+/** Takes a lock file; where a running process holds it, tells which. */
+async function acquire(lockFile: string, mine: string): Promise<string | undefined> {
+  for (;;) {
+    if (await createWhole(lockFile, mine)) return undefined
+    const found = await read(lockFile)
+    if (found === undefined) continue
+    if (found === mine || (await isRunning(found))) return found
+    await removeStale(lockFile, mine)
+  }
+}
+
+const read = (lockFile: string) => readFile(lockFile, 'utf8').catch(() => undefined)
+
 /** Creates the file with its content in one step, so that nobody reads a half-written lock. False where one exists. */
 async function createWhole(lockFile: string, content: string): Promise<boolean> {
-  const draft = `${lockFile}.${process.pid}.new`
+  const draft = `${lockFile}.${randomUUID()}.new`
   await writeFile(draft, content)
   try {
     await link(draft, lockFile)
@@ -46,18 +63,23 @@ async function createWhole(lockFile: string, content: string): Promise<boolean> 
   }
 }
 
-/** Removes the lock by moving it aside first, so that a fresh lock of a third process is noticed and put back. */
-async function removeStale(lockFile: string, stale: string): Promise<void> {
-  const aside = `${lockFile}.${process.pid}.stale`
+/**
+ * Removes a lock whose process is gone. Only the holder of a second lock does so, and looks again first: a stale lock then
+ * stays what it is until it is removed, so a fresh one is never removed in its place.
+ */
+async function removeStale(lockFile: string, mine: string): Promise<void> {
+  const takeover = `${lockFile}.takeover`
+  if ((await acquire(takeover, mine)) !== undefined) return pause(takeoverPauseMs)
   try {
-    await rename(lockFile, aside)
-  } catch {
-    return
+    const found = await read(lockFile)
+    if (found !== undefined && found !== mine && !(await isRunning(found))) await rm(lockFile, { force: true })
+  } finally {
+    await rm(takeover, { force: true })
   }
-  const moved = await readFile(aside, 'utf8')
-  if (moved === stale) await rm(aside)
-  else await rename(aside, lockFile)
 }
+
+/** How long to wait while another process removes a stale lock. */
+const takeoverPauseMs = 5
 
 async function isRunning(description: string): Promise<boolean> {
   const pid = Number(description.split(' ')[0])

@@ -46,7 +46,12 @@ export function defineStatement<Parameters extends Record<string, ParameterValue
   return {
     name,
     text: compiled.sql.replace(/\$(\d+)/g, (_, n) => `$${positions[n - 1]}`),
-    bind: (parameters) => names.map((n) => toCell(parameters[n])),
+    bind: (parameters) =>
+      names.map((parameter) => {
+        const value = parameters[parameter]
+        if (value === undefined) throw new Error(`${name}: the parameter ${parameter} was not given`)
+        return toCell(value)
+      }),
     row,
   }
 }
@@ -56,9 +61,8 @@ export function param(name: string, type: string): SQL {
   return sql`${sql.placeholder(name)}::${sql.raw(type)}`
 }
 
-function toCell(value: ParameterValue | undefined): Cell {
+function toCell(value: ParameterValue): Cell {
   if (value === null || typeof value === 'string' || typeof value === 'boolean') return value
-  if (value === undefined) throw new Error('a parameter of the statement was not given')
   if (typeof value === 'number') return String(value)
   if (value instanceof Date) return value.toISOString()
   if (value instanceof Json) return value.text

@@ -1,5 +1,6 @@
 import { domainToASCII } from 'node:url'
 import { type Channel, channelLabels, type Label } from '../db/tables.ts'
+import { invisible } from './parse.ts'
 import { findNumbers, hasDigit, telephoneKeys, telephoneSearchKey } from './telephone.ts'
 
 /** All that is particular to one channel. A new channel is a new row here and a new value in db/tables.ts. */
@@ -46,8 +47,10 @@ export const channels: Record<Channel, ChannelRule> = {
     searchDescription: 'An e-mail address, in any case.',
     refuse: (text) => {
       if (/\s/u.test(text)) return 'must not hold white space.'
-      const [local, domain, ...more] = text.split('@')
-      return local && domain && more.length === 0 ? undefined : 'must have exactly one @, with text on both sides.'
+      const parts = text.split('@')
+      return parts.length === 2 && !parts.some((part) => invisible.test(part))
+        ? undefined
+        : 'must have exactly one @, with text on both sides.'
     },
     href: (text) => {
       const [local, domain, ...more] = text.split('@')
@@ -55,7 +58,7 @@ export const channels: Record<Channel, ChannelRule> = {
         ? `mailto:${encodeURIComponent(local)}@${encodeURIComponent(domain)}`
         : null
     },
-    lookupKeys: (text) => [emailKey(text)],
+    lookupKeys: (text) => [emailKey(text)].filter(Boolean),
     searchKey: (text) => emailKey(text.trim()) || undefined,
   },
   website: {
@@ -76,9 +79,11 @@ export const channels: Record<Channel, ChannelRule> = {
       // A browser asks for https first; a port that was given for http says that there is none.
       if (url === undefined || (url.protocol === 'http:' && url.port !== '')) return null
       url.protocol = 'https:'
+      // URL lets quotes and other marks stand in a host, which no host on the internet has.
+      if (!hostName.test(url.hostname)) return null
       return url.username || url.password ? null : url.href
     },
-    lookupKeys: (text) => [websiteKey(text)],
+    lookupKeys: (text) => [websiteKey(text)].filter(Boolean),
     searchKey: (text) => websiteKey(text.trim()) || undefined,
   },
 }
@@ -91,6 +96,8 @@ export const labelDescriptions: Record<Label, string> = {
 }
 
 export const channelNames = Object.keys(channels) as Channel[]
+
+const hostName = /^(?:[\w.-]+|\[[\da-f:.]+\])$/
 
 const longestKey = 255
 const shorten = (key: string) => [...key].slice(0, longestKey).join('')

@@ -7,7 +7,7 @@ import { type Contact, contactColumns, toContact } from './contacts.ts'
 import type { Context } from './context.ts'
 import { filterOf, type Listing, readCounts, readPages } from './listing.ts'
 import { type Ordering, type Page, type PageRequest, pageFields, toPageRequest } from './page.ts'
-import { flag, report } from './parse.ts'
+import { flag, report, storableText } from './parse.ts'
 
 export const defaultContactPageSize = 100
 
@@ -90,7 +90,7 @@ export function countContacts(
 
 /** The arguments of a search: exactly one channel with the text to search for. */
 export const contactSearchArguments = z
-  .object({ ...pageFields, filter: z.record(z.string(), z.string()) })
+  .object({ ...pageFields, filter: z.record(z.string(), storableText) })
   .transform((given, context) => {
     const [channel, ...more] = channelNames.filter((name) => given.filter[name] !== undefined)
     if (channel === undefined || more.length > 0) {

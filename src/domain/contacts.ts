@@ -1,12 +1,20 @@
 import { sql } from 'drizzle-orm'
 import { z } from 'zod'
 import { defineStatement, type ParameterValue, param } from '../db/statement.ts'
-import { type Channel, contactLookups, contacts, type Label, maxLength, organizations } from '../db/tables.ts'
+import {
+  type Channel,
+  contactLabel,
+  contactLookups,
+  contacts,
+  type Label,
+  maxLength,
+  organizations,
+} from '../db/tables.ts'
 import { type ChannelRule, channelNames, channels } from './channels.ts'
 import type { Context } from './context.ts'
 import { ConflictError, type Issue, NotFoundError, ValidationError } from './errors.ts'
 import { idOf } from './ids.ts'
-import { expectedVersion, flag, line, parse, report } from './parse.ts'
+import { expectedVersion, flag, line, parse, quote, report } from './parse.ts'
 
 export interface Contact {
   __typename: ChannelRule['typename']
@@ -58,22 +66,30 @@ export function findContacts(ctx: Context, ids: readonly number[]): Promise<Cont
 const valueIn = (channel: Channel) =>
   line(channels[channel].subject, maxLength.contactValue, (text) => channels[channel].refuse(text))
 
-const labelIn = (channel: Channel) =>
-  z.enum(channels[channel].labels as [Label, ...Label[]], {
+const labelFrom = (labels: readonly Label[]) =>
+  z.enum(labels as [Label, ...Label[]], {
     error: ({ input }) =>
       input === undefined || input === null
         ? "Label can't be blank."
-        : `Label ${JSON.stringify(input)} is not one of ${channel}: ${channels[channel].labels.join(', ')}.`,
+        : `Label ${quote(input)} is not one of ${labels.join(', ')}.`,
   })
+
+const labelIn = (channel: Channel) => labelFrom(channels[channel].labels)
 
 const integration = flag('Integration')
 
 /** The parts of a new contact, of one channel. */
-const newDetails = (channel: Channel) =>
+export const newDetails = (channel: Channel) =>
   z.object({ label: labelIn(channel), value: valueIn(channel), integration: integration.nullish() })
 
+/** The parts of a new contact as far as they can be judged while its channel is missing. */
+export const partsWithoutChannel = z.object({
+  label: labelFrom(contactLabel.enumValues),
+  integration: integration.nullish(),
+})
+
 /** What is to change; what is absent stays. Null is refused: no part of a contact can be without a value. */
-const changedDetails = (channel: Channel) =>
+export const changedDetails = (channel: Channel) =>
   z.object({
     label: labelIn(channel).optional(),
     value: valueIn(channel).optional(),
@@ -170,6 +186,7 @@ const lockedOrganization = sql`organization as (
     select o.account_id, o.id from ${organizations} o
     join ${contacts} c on c.account_id = o.account_id and c.organization_id = o.id
     where o.account_id = ${account} and c.id = ${param('id', 'bigint')}
+      and (${param('organization', 'bigint')} is null or o.id = ${param('organization', 'bigint')})
     for no key update of o
   )`
 
@@ -182,7 +199,10 @@ const bumpRevision = (from: string) =>
   sql`update ${organizations} o set contacts_revision = o.contacts_revision + 1
     from ${sql.raw(from)} f where o.account_id = ${account} and o.id = f.organization_id`
 
-const updateInput = z.object({ id: contactId, ifVersion: expectedVersion, change: contactChange })
+/** Which contact. Where an organization is given, it is to be one of its contacts. */
+const namedContact = { id: contactId, organizationId: organizationId.optional(), ifVersion: expectedVersion }
+
+const updateInput = z.object({ ...namedContact, change: contactChange })
 
 type Judged = { fault: Fault; contact: Contact }
 const toJudged = ([fault, ...cells]: [Fault, ...ContactCells]): Judged => ({ fault, contact: toContact(cells) })
@@ -226,9 +246,10 @@ const updateStatement = defineStatement<Record<string, ParameterValue>, Judged>(
 
 /** Changes a contact. What is equal to what it was, or absent, is left alone; with nothing left, nothing is written. */
 export async function updateContact(ctx: Context, input: unknown): Promise<Contact> {
-  const { id, ifVersion, change } = parse(updateInput, input)
+  const { id, organizationId, ifVersion, change } = parse(updateInput, input)
   const [judged] = await ctx.db.run(updateStatement, {
     account: ctx.account,
+    organization: organizationId ?? null,
     id,
     version: ifVersion,
     ...changeParameters(change),
@@ -246,7 +267,7 @@ export const channelFixed = (path: string[], named: Channel, actual: Channel): I
   message: `The channel of the contact is ${actual} and cannot become ${named}: add a new contact instead.`,
 })
 
-const removeInput = z.object({ id: contactId, ifVersion: expectedVersion })
+const removeInput = z.object(namedContact)
 
 const removeStatement = defineStatement<Record<string, ParameterValue>, Judged>(
   'remove_contact',
@@ -267,8 +288,13 @@ const removeStatement = defineStatement<Record<string, ParameterValue>, Judged>(
 
 /** Removes a contact and returns it as it was. */
 export async function removeContact(ctx: Context, input: unknown): Promise<Contact> {
-  const { id, ifVersion } = parse(removeInput, input)
-  const [judged] = await ctx.db.run(removeStatement, { account: ctx.account, id, version: ifVersion })
+  const { id, organizationId, ifVersion } = parse(removeInput, input)
+  const [judged] = await ctx.db.run(removeStatement, {
+    account: ctx.account,
+    organization: organizationId ?? null,
+    id,
+    version: ifVersion,
+  })
   if (!judged) throw new NotFoundError('Contact', ['id'])
   if (judged.fault) throw new ConflictError(['ifVersion'], ifVersion!, judged.contact.version)
   return judged.contact

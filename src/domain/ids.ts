@@ -1,6 +1,6 @@
 import { z } from 'zod'
 import type { ObjectKind } from './errors.ts'
-import { report } from './parse.ts'
+import { quote, report } from './parse.ts'
 
 const separator = ':'
 const kinds: readonly string[] = ['Organization', 'Contact'] satisfies ObjectKind[]
@@ -53,10 +53,7 @@ function readInteger(digits: string): number | undefined {
 
 function refusal(given: string, otherKind: ObjectKind | undefined): string {
   if (otherKind) return `${quote(given)} is the id of an object of type ${otherKind}.`
-  if (/^\d{16,}$/.test(given))
+  if (/^[1-9]\d{15,}$/.test(given))
     return `${quote(given)} is above ${Number.MAX_SAFE_INTEGER}, the largest id there can be.`
   return `${quote(given)} is neither a global id nor a positive integer.`
 }
-
-const longestQuote = 40
-const quote = (text: string) => JSON.stringify(text.length > longestQuote ? `${text.slice(0, longestQuote)}…` : text)

@@ -6,7 +6,7 @@ import type { Context } from './context.ts'
 import { filterOf, type Listing, readCounts, readPages } from './listing.ts'
 import { type Organization, organizationColumns, toOrganization } from './organizations.ts'
 import { type Ordering, type Page, type PageRequest, pageFields, toPageRequest } from './page.ts'
-import { flag } from './parse.ts'
+import { flag, storableText } from './parse.ts'
 
 export const defaultOrganizationPageSize = 50
 
@@ -27,9 +27,11 @@ const byInstant = (
   isPosition: ([instant, id]) => typeof instant === 'string' && isInstant(instant) && Number.isSafeInteger(id),
 })
 
-/** Only what `toISOString` writes within the years that PostgreSQL reads alike. */
-const isInstant = (text: string) =>
-  /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/.test(text) && !Number.isNaN(Date.parse(text)) && !text.startsWith('0000')
+/** Only what `toISOString` writes within the years that PostgreSQL reads alike; `Date.parse` takes February 30 as well. */
+const isInstant = (text: string) => {
+  const milliseconds = /^\d{4}-/.test(text) && !text.startsWith('0000') ? Date.parse(text) : Number.NaN
+  return !Number.isNaN(milliseconds) && new Date(milliseconds).toISOString() === text
+}
 
 export const organizationOrderings: Record<OrganizationOrderField, Ordering<Organization>> = {
   NAME: {
@@ -45,11 +47,7 @@ export const organizationOrderings: Record<OrganizationOrderField, Ordering<Orga
 
 const orderFields = z.object({ field: z.enum(organizationOrderFields), direction: z.enum(['ASC', 'DESC']) }).nullish()
 
-const textFilter = z
-  .string()
-  // No organization holds such a text, and PostgreSQL would refuse to look for it.
-  .transform((text) => text.replaceAll('\0', '\u{fffd}').toWellFormed())
-  .nullish()
+const textFilter = storableText.nullish()
 
 /** Null and absent stand for "any". */
 const filterFields = z

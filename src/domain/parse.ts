@@ -8,6 +8,12 @@ export function parse<Schema extends z.ZodType>(schema: Schema, input: unknown):
   throw new ValidationError(toIssues(result.error.issues, input))
 }
 
+/** What is wrong with an input; nothing where it can be parsed. */
+export function issuesOf(schema: z.ZodType, input: unknown): Issue[] {
+  const result = schema.safeParse(input)
+  return result.success ? [] : toIssues(result.error.issues, input)
+}
+
 export function toIssues(zodIssues: readonly z.core.$ZodIssue[], input: unknown): Issue[] {
   return zodIssues.map((issue) => ({
     path: issue.path.map(String),
@@ -28,36 +34,53 @@ export function report(context: z.core.$RefinementCtx, code: IssueCode, message:
   context.addIssue({ code: 'custom', params: { code }, message, path, input: context.value })
 }
 
+const longestQuote = 40
+
+/** What a message repeats of an input: JSON, cut where it is long. */
+export function quote(given: unknown): string {
+  const text = typeof given === 'string' ? given : (JSON.stringify(given) ?? String(given))
+  const shown = text.length > longestQuote ? `${text.slice(0, longestQuote)}…` : text
+  return typeof given === 'string' ? JSON.stringify(shown) : shown
+}
+
 const control = /\p{Cc}/u
-/** Nothing to see: only spaces, separators, format and other invisible characters. */
-const invisible = /^[\p{Z}\p{C}]*$/u
+/** Nothing to see: only spaces, separators, format and other invisible characters, and the empty Braille pattern. */
+export const invisible = /^[\p{Z}\p{C}\p{Default_Ignorable_Code_Point}\u2800]*$/u
 
 /**
  * A line of text: trimmed, visible, at most `max` code points, free of control characters. `check` may refuse what is
  * left, with the end of a sentence that begins with the subject.
  */
 export function line(subject: string, max: number, check: (text: string) => string | undefined = () => undefined) {
-  return z
-    .string({
-      error: ({ input }) => (input === undefined || input === null ? blank(subject) : `${subject} must be a text.`),
-    })
-    .transform((raw, context) => {
-      const text = raw.trim()
-      if (!text.isWellFormed()) report(context, 'INVALID_CHARACTER', `${subject} holds half of a surrogate pair.`)
-      else if (invisible.test(text)) report(context, 'BLANK', blank(subject))
-      else {
-        const length = countCodePoints(text)
-        if (length > max) {
-          report(context, 'TOO_LONG', `${subject} is too long: ${length} characters, at most ${max} are allowed.`)
+  return (
+    z
+      .string({
+        error: ({ input }) => (input === undefined || input === null ? blank(subject) : `${subject} must be a text.`),
+      })
+      // Told by the OpenAPI document; the limits themselves are held below, in code points of the trimmed text.
+      .meta({ minLength: 1, maxLength: max })
+      .transform((raw, context) => {
+        const text = raw.trim()
+        const isWellFormed = text.isWellFormed()
+        if (!isWellFormed) report(context, 'INVALID_CHARACTER', `${subject} holds half of a surrogate pair.`)
+        if (isWellFormed && invisible.test(text)) report(context, 'BLANK', blank(subject))
+        else {
+          const length = countCodePoints(text)
+          if (length > max) {
+            report(context, 'TOO_LONG', `${subject} is too long: ${length} characters, at most ${max} are allowed.`)
+          }
+          const found = control.exec(text)
+          if (found) report(context, 'INVALID_CHARACTER', `${subject} holds the control character ${nameOf(found[0])}.`)
+          const refusal = check(text)
+          if (refusal) report(context, 'INVALID_FORMAT', `${subject} ${refusal}`)
         }
-        const found = control.exec(text)
-        if (found) report(context, 'INVALID_CHARACTER', `${subject} holds the control character ${nameOf(found[0])}.`)
-        const refusal = check(text)
-        if (refusal) report(context, 'INVALID_FORMAT', `${subject} ${refusal}`)
-      }
-      return text
-    })
+        return text
+      })
+  )
 }
+
+/** A text to look for. What no row can hold stays without a match: PostgreSQL would refuse to look for it. */
+export const storableText = z.string().transform((text) => text.replaceAll('\0', '\u{fffd}').toWellFormed())
 
 const blank = (subject: string) => `${subject} can't be blank.`
 const nameOf = (character: string) => `U+${character.codePointAt(0)!.toString(16).toUpperCase().padStart(4, '0')}`

@@ -9,9 +9,16 @@ const minInternationalDigits = 7
 /** E.164 allows 15; vanity numbers are often spelled out beyond what is dialled. */
 const maxInternationalDigits = 15
 
-/** Digits of other scripts as ASCII: full-width and the like by compatibility, then both Arabic rows. */
+/** Digits of every script as ASCII: full-width and the like by compatibility, the others by their place in their row. */
 function withAsciiDigits(text: string): string {
-  return text.normalize('NFKC').replace(/[\u0660-\u0669\u06f0-\u06f9]/g, (c) => String(c.charCodeAt(0) & 0xf))
+  return text.normalize('NFKC').replace(/(?![0-9])\p{Nd}/gu, (digit) => String(digitValue(digit)))
+}
+
+/** Unicode lays out the digits of a script in one row from zero to nine; rows may follow each other. */
+function digitValue(digit: string): number {
+  let first = digit.codePointAt(0)!
+  while (hasDigit(String.fromCodePoint(first - 1))) first--
+  return (digit.codePointAt(0)! - first) % 10
 }
 
 export function hasDigit(text: string): boolean {
@@ -27,18 +34,24 @@ export function findNumbers(text: string): string[] {
   return [...new Set(numbers.filter((number) => number !== undefined))]
 }
 
-/** The longest valid number that the text begins with. It ends before a word that cannot be part of a number. */
+/**
+ * The longest valid number that the text begins with. Letters count only where the digits before them make no number, so
+ * that `FAX` after a complete number is not dialled.
+ */
 function readNumber(text: string): string | undefined {
-  const [dialled = ''] = /^[\d A-Z().\-\u2010-\u2015/]*/.exec(text) ?? []
+  const [dialled = ''] = /^[\d A-Z().\-\u2010-\u2015\u2212/[\]~\u00ad\u200b\u2060]*/.exec(text) ?? []
   const groups = dialled.match(/[\dA-Z]+/g) ?? []
   let digits = ''
-  const candidates: string[] = []
+  let hasLetters = false
+  const plain: string[] = []
+  const vanity: string[] = []
   for (const group of groups) {
+    hasLetters ||= /[A-Z]/.test(group)
     digits += group.replace(/[A-Z]/g, (letter) => digitOfLetter.get(letter)!)
     if (digits.length > maxInternationalDigits) break
-    if (digits.length >= minInternationalDigits) candidates.push(`+${digits}`)
+    if (digits.length >= minInternationalDigits) (hasLetters ? vanity : plain).unshift(`+${digits}`)
   }
-  for (const candidate of candidates.reverse()) {
+  for (const candidate of [...plain, ...vanity]) {
     const parsed = parsePhoneNumberFromString(candidate)
     if (parsed?.isValid()) return parsed.number
   }
@@ -55,13 +68,14 @@ const significantDigits = (text: string) => withAsciiDigits(text).replace(/\D/g,
 export function telephoneKeys(text: string): string[] {
   const numbers = findNumbers(text)
   if (numbers.length === 0) return [significantDigits(text)].filter(Boolean)
-  return [
-    ...new Set(numbers.flatMap((number) => [number.slice(1), parsePhoneNumberFromString(number)!.nationalNumber])),
-  ].map(String)
+  return [...new Set(numbers.flatMap((number) => [number.slice(1), nationalDigits(number)]))]
 }
+
+/** Italian numbers begin with a zero after the country code too, which `significantDigits` takes off what is searched for. */
+const nationalDigits = (number: string) => significantDigits(String(parsePhoneNumberFromString(number)!.nationalNumber))
 
 /** The key to look up for a number as somebody types it: `+1 203…`, `001203…`, `(203) 413-4880`. */
 export function telephoneSearchKey(text: string): string | undefined {
-  const [number] = findNumbers(text)
+  const [number] = findNumbers(withAsciiDigits(text).replace(/^\s*00/, '+'))
   return number?.slice(1) ?? (significantDigits(text) || undefined)
 }

@@ -14,7 +14,7 @@ const labelInputs = Object.fromEntries(
   channelNames.map((channel) => [
     channel,
     builder.enumType(`${channels[channel].typename}Label`, {
-      description: `The labels of a ${channel}.`,
+      description: `The labels that contacts of the channel ${channel} have.`,
       values: labelValues(channels[channel].labels),
     }),
   ]),
@@ -39,7 +39,7 @@ const oneOfChannels = (name: string, description: string, detailsOf: (channel: C
 
 const NewContact = oneOfChannels('NewContact', 'A contact to add.', (channel) =>
   builder.inputType(`New${channels[channel].typename}`, {
-    description: `A ${channel} to add.`,
+    description: `A contact of the channel ${channel} to add.`,
     fields: (t) => ({
       label: t.field({ type: labelInputs[channel]!, required: true, description: 'What it is for.' }),
       value: t.string({ required: true, description: valueDescription(channel) }),
@@ -53,7 +53,7 @@ const ContactChange = oneOfChannels(
   'A change to a contact, under the channel that the contact has: a channel never changes.',
   (channel) =>
     builder.inputType(`${channels[channel].typename}Change`, {
-      description: `A change to a ${channel}. What is absent stays as it is; null is refused.`,
+      description: `A change to a contact of the channel ${channel}. What is absent stays as it is; null is refused.`,
       fields: (t) => ({
         label: t.field({ type: labelInputs[channel]!, description: 'What it is for.' }),
         value: t.string({ description: valueDescription(channel) }),

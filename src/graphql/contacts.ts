@@ -19,7 +19,7 @@ import { defineConnection, Node, pageArguments } from './relay.ts'
 const upper = (name: string) => name.toUpperCase()
 
 const ContactChannel = builder.enumType('ContactChannel', {
-  description: 'The ways of reaching an organization, in list order.',
+  description: `The ways of reaching an organization. Lists have them in this order: ${contactChannel.enumValues.map(upper).join(', ')}.`,
   values: Object.fromEntries(
     contactChannel.enumValues.map((channel) => [
       upper(channel),
@@ -34,7 +34,7 @@ export const labelValues = (labels: readonly Label[]) =>
   ) as Record<string, { value: Label; description: string }>
 
 const ContactLabel = builder.enumType('ContactLabel', {
-  description: 'What a contact is for, in list order. Which labels a channel takes is told by the enums of the inputs.',
+  description: `What a contact is for. Within a channel, lists have them in this order: ${contactLabel.enumValues.map(upper).join(', ')}. Which labels a channel takes is told by the enums of the inputs.`,
   values: labelValues(contactLabel.enumValues),
 })
 

@@ -2,7 +2,7 @@ import type { GraphQLError } from 'graphql'
 import { createYoga, type Plugin } from 'graphql-yoga'
 import type { Context } from '../domain/context.ts'
 import type { GraphQLContext } from './builder.ts'
-import { maskError } from './errors.ts'
+import { maskError, type TopLevelCode } from './errors.ts'
 import { createLoaders } from './loaders.ts'
 import { createSchema } from './schema.ts'
 
@@ -72,15 +72,15 @@ const maskingAll = (mask: (error: unknown) => GraphQLError): Plugin => ({
 
 /** Browsers send forms to other sites without asking; JSON they do not. So only JSON executes. */
 const jsonOnly: Plugin = {
-  onRequest({ request, fetchAPI, endResponse }) {
+  onRequest({ request, endResponse }) {
     if (request.method !== 'POST') return
     const type = request.headers.get('content-type')?.split(';', 1)[0]?.trim().toLowerCase()
-    if (type === 'application/json') return
-    endResponse(
-      fetchAPI.Response.json(
-        { errors: [{ message: 'The content type must be application/json.', extensions: { code: 'BAD_USER_INPUT' } }] },
-        { status: 415 },
-      ),
-    )
+    if (type !== 'application/json') endResponse(refuseGraphQL(415, 'The content type must be application/json.'))
   },
+}
+
+/** The answer to a request that is not even looked at. */
+export function refuseGraphQL(status: number, message: string): Response {
+  const code: TopLevelCode = 'BAD_USER_INPUT'
+  return Response.json({ errors: [{ message, extensions: { code } }] }, { status })
 }

@@ -2,8 +2,20 @@ import { createServer, type IncomingMessage, type ServerResponse } from 'node:ht
 import type { AddressInfo } from 'node:net'
 import type { Logger } from 'pino'
 
+/** Why a request could not be read. */
+export interface Refusal {
+  status: 400 | 405 | 413
+  message: string
+}
+
+export interface Handler {
+  handle(request: Request): Promise<Response>
+  /** Answers what could not be read, in the form that callers of the path expect. */
+  refuse(pathname: string, refusal: Refusal): Response
+}
+
 export interface ServerOptions {
-  handle: (request: Request) => Promise<Response>
+  handler: Handler
   host: string
   /** 0 takes any free port. */
   port: number
@@ -22,10 +34,10 @@ const headersTimeoutMs = 10_000
 const requestTimeoutMs = 30_000
 
 /** Serves a handler by HTTP/1.1. Bodies are read whole, bounded, and must be UTF-8. */
-export async function listen({ handle, host, port, log }: ServerOptions): Promise<RunningServer> {
+export async function listen({ handler, host, port, log }: ServerOptions): Promise<RunningServer> {
   let closing = false
   const server = createServer({ headersTimeout: headersTimeoutMs, requestTimeout: requestTimeoutMs }, (req, res) => {
-    answer(req, res, handle, () => closing).catch((error: NodeJS.ErrnoException) => {
+    answer(req, res, handler, () => closing).catch((error: NodeJS.ErrnoException) => {
       // A caller that has gone away takes its connection along; anything else is worth knowing.
       if (!req.destroyed)
         log.error({ error: { type: error.name, code: error.code } }, 'a request could not be answered')
@@ -55,11 +67,11 @@ export async function listen({ handle, host, port, log }: ServerOptions): Promis
 async function answer(
   req: IncomingMessage,
   res: ServerResponse,
-  handle: ServerOptions['handle'],
+  handler: Handler,
   isClosing: () => boolean,
 ): Promise<void> {
   const read = await readRequest(req)
-  const response = read instanceof Refusal ? refuse(read) : await handle(read)
+  const response = read instanceof Request ? await handler.handle(read) : handler.refuse(req.url ?? '', read)
   res.statusCode = response.status
   res.setHeaders(response.headers)
   // What is left of a refused body is read past, so that the caller gets to see the answer.
@@ -68,38 +80,25 @@ async function answer(
   res.end(Buffer.from(await response.arrayBuffer()))
 }
 
-/** A request that is answered before any handler sees it. */
-class Refusal {
-  readonly status: number
-  readonly message: string
-  constructor(status: number, message: string) {
-    this.status = status
-    this.message = message
-  }
-}
-
-function refuse({ status, message }: Refusal): Response {
-  return Response.json({ errors: [{ message, extensions: { code: 'BAD_USER_INPUT' } }] }, { status })
-}
-
-/** The origin of request targets does not matter here: nothing is told apart by it. */
-const origin = 'http://gateway'
+/** Where the caller believes to be, for links in answers. */
+const hostHeader = /^(?:[\w.-]+|\[[\da-f:.]+\])(?::\d{1,5})?$/i
 
 async function readRequest(req: IncomingMessage): Promise<Request | Refusal> {
   const { method = 'GET', url: target = '' } = req
-  if (!target.startsWith('/') || !URL.canParse(origin + target))
-    return new Refusal(400, 'The request target must be a path.')
+  const host = req.headers.host ?? 'localhost'
+  if (!hostHeader.test(host)) return { status: 400, message: 'The Host header is not a host with an optional port.' }
+  const url = `http://${host}${target}`
+  if (!target.startsWith('/') || !URL.canParse(url))
+    return { status: 400, message: 'The request target must be a path.' }
   const body = method === 'GET' || method === 'HEAD' ? undefined : await readBody(req)
-  if (body instanceof Refusal) return body
+  if (typeof body === 'object') return body
   const headers = new Headers()
-  for (const [name, value] of Object.entries(req.headersDistinct)) {
-    if (value && !name.startsWith(':')) headers.set(name, value.join(', '))
-  }
+  for (const [name, value] of Object.entries(req.headersDistinct)) if (value) headers.set(name, value.join(', '))
   try {
-    return new Request(origin + target, { method, headers, body: body || undefined })
+    return new Request(url, { method, headers, body: body || undefined })
   } catch {
-    // TRACE and CONNECT, which the Request of the platform refuses.
-    return new Refusal(405, `The method ${method} is not allowed.`)
+    // TRACE, which the Request of the platform refuses.
+    return { status: 405, message: `The method ${method} is not allowed.` }
   }
 }
 
@@ -118,9 +117,11 @@ async function readBody(req: IncomingMessage): Promise<string | Refusal> {
   try {
     return utf8.decode(Buffer.concat(chunks))
   } catch {
-    return new Refusal(400, 'The body is not valid UTF-8.')
+    return { status: 400, message: 'The body is not valid UTF-8.' }
   }
 }
 
-const tooLarge = (bytes: number) =>
-  new Refusal(413, `The body has ${bytes} bytes or more; at most ${maxBodyBytes} are allowed.`)
+const tooLarge = (bytes: number): Refusal => ({
+  status: 413,
+  message: `The body has at least ${bytes} bytes; at most ${maxBodyBytes} are allowed.`,
+})

@@ -1,0 +1,18 @@
+import { contactRoutes } from './contacts.ts'
+import { documentRoutes } from './document-routes.ts'
+import { invalidJson, RestError } from './errors.ts'
+import { organizationRoutes } from './organizations.ts'
+import { createRouter, errorResponse, type RouterOptions } from './router.ts'
+
+/** Everything beneath `restPath`. */
+export const restRoutes = [...organizationRoutes, ...contactRoutes, ...documentRoutes]
+
+/** Serves the REST API beneath `restPath`. */
+export function createRestHandler(options: Omit<RouterOptions, 'routes'>) {
+  return createRouter({ ...options, routes: restRoutes })
+}
+
+/** The answer to a request that could not be read: too long, or not UTF-8, which no JSON is. */
+export function refuseRest(status: number, message: string): Response {
+  return errorResponse(status === 400 ? invalidJson() : new RestError(status, { message }))
+}

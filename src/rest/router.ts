@@ -1,0 +1,158 @@
+import { createHash } from 'node:crypto'
+import type { Context } from '../domain/context.ts'
+import { parseObject } from './body.ts'
+import { invalidJson, plainError, type RestError, toRestError } from './errors.ts'
+
+export const restPath = '/v1'
+
+/** What a handler is told. */
+export interface Call {
+  readonly ctx: Context
+  readonly url: URL
+  readonly headers: Headers
+  /** The named parts of the path, decoded. */
+  readonly params: Readonly<Record<string, string>>
+  /** The JSON object that was sent; empty for calls that take none. */
+  readonly body: Readonly<Record<string, unknown>>
+}
+
+export interface Reply {
+  readonly status: 200 | 201 | 204
+  /** Sent as JSON; a text as it is where the route is of another type. */
+  readonly body?: unknown
+  readonly headers?: Record<string, string>
+  /** The strong tag of the one object that is sent. Whatever else is read gets a weak tag of its content. */
+  readonly etag?: string
+}
+
+type Method = 'GET' | 'POST' | 'PATCH' | 'PUT' | 'DELETE'
+
+export interface Route {
+  readonly method: Method
+  /** Beneath `restPath`; a part that begins with a colon is a parameter. */
+  readonly path: string
+  /** The media type of its answers, unless it is JSON. */
+  readonly type?: 'text/html'
+  handle(call: Call): Promise<Reply> | Reply
+}
+
+const withBody: readonly string[] = ['POST', 'PATCH', 'PUT'] satisfies Method[]
+
+export interface RouterOptions {
+  context: Context
+  routes: readonly Route[]
+  /** Told what was thrown by accident; the caller sees none of it. */
+  logUnexpected: (cause: unknown) => void
+}
+
+/** Serves a table of routes: every answer is JSON, also every refusal. */
+export function createRouter({ context, routes, logUnexpected }: RouterOptions) {
+  const table = routes.map((route) => ({ route, parts: route.path.split('/').slice(1) }))
+
+  const answer = async (request: Request): Promise<Response> => {
+    const url = new URL(request.url)
+    const parts = partsOf(url.pathname)
+    const matches = table.flatMap(({ route, parts: pattern }) => {
+      const params = match(pattern, parts)
+      return params ? [{ route, params }] : []
+    })
+    if (matches.length === 0) throw plainError(404)
+    const allow = allowedMethods(matches.map(({ route }) => route.method))
+    if (request.method === 'OPTIONS') return new Response(null, { status: 204, headers: { allow } })
+    const wanted = request.method === 'HEAD' ? 'GET' : request.method
+    const found = matches.find(({ route }) => route.method === wanted)
+    if (!found) throw plainError(405, { allow })
+    const type = found.route.type ?? 'application/json'
+    if (!accepts(request.headers.get('accept'), type)) throw plainError(406)
+    const body = withBody.includes(wanted) ? await readBody(request) : {}
+    const call = { ctx: context, url, headers: request.headers, params: found.params, body }
+    return toResponse(request, await found.route.handle(call), type)
+  }
+
+  return async (request: Request): Promise<Response> => {
+    try {
+      return await answer(request)
+    } catch (error) {
+      const known = toRestError(error)
+      if (!known || known.status === 503) logUnexpected(error)
+      return errorResponse(known ?? plainError(500))
+    }
+  }
+}
+
+export function errorResponse({ status, body, headers }: RestError): Response {
+  return new Response(JSON.stringify(body), { status, headers: { ...headers, 'content-type': contentType } })
+}
+
+const contentType = 'application/json; charset=utf-8'
+
+/** The parts of a path beneath `restPath`, without a slash at the end and without `.json`. */
+function partsOf(pathname: string): string[] {
+  const path = pathname
+    .slice(restPath.length + 1)
+    .replace(/\/$/, '')
+    .replace(/\.json$/, '')
+  try {
+    return path.split('/').map(decodeURIComponent)
+  } catch {
+    throw plainError(400)
+  }
+}
+
+function match(pattern: readonly string[], parts: readonly string[]): Record<string, string> | undefined {
+  if (pattern.length !== parts.length) return undefined
+  const params: Record<string, string> = {}
+  for (const [i, expected] of pattern.entries()) {
+    const part = parts[i]!
+    if (expected.startsWith(':')) params[expected.slice(1)] = part
+    else if (expected !== part) return undefined
+  }
+  return params
+}
+
+function allowedMethods(methods: readonly string[]): string {
+  return [...methods.flatMap((method) => (method === 'GET' ? ['GET', 'HEAD'] : [method])), 'OPTIONS'].join(', ')
+}
+
+/** Whether the caller takes the media type: no Accept header takes anything. */
+function accepts(accept: string | null, wanted: string): boolean {
+  if (!accept?.trim()) return true
+  return accept
+    .toLowerCase()
+    .split(',')
+    .some((range) => {
+      const [type, ...parameters] = range.split(';').map((part) => part.trim())
+      const isRefused = parameters.some((parameter) => /^q=0(\.0*)?$/.test(parameter))
+      return !isRefused && (type === wanted || type === '*/*' || type === wanted.replace(/\/.*/, '/*'))
+    })
+}
+
+async function readBody(request: Request): Promise<Record<string, unknown>> {
+  const [type = '', ...parameters] = (request.headers.get('content-type') ?? '').toLowerCase().split(';')
+  const charset = parameters.map((parameter) => parameter.trim()).find((parameter) => parameter.startsWith('charset='))
+  if (type.trim() !== 'application/json' || (charset && !/^charset="?utf-8"?$/.test(charset))) throw plainError(415)
+  const body = parseObject(await request.text())
+  if (!body) throw invalidJson()
+  return body
+}
+
+function toResponse(request: Request, { status, body, headers, etag }: Reply, type: string): Response {
+  if (status === 204) return new Response(null, { status, headers })
+  const text = typeof body === 'string' ? body : JSON.stringify(body)
+  const tag = etag ?? weakTagOf(text)
+  const isRead = request.method === 'GET' || request.method === 'HEAD'
+  if (isRead && isMatch(request.headers.get('if-none-match'), tag)) {
+    return new Response(null, { status: 304, headers: { etag: tag } })
+  }
+  const all = { ...headers, etag: tag, 'content-type': `${type}; charset=utf-8` }
+  return new Response(request.method === 'HEAD' ? null : text, { status, headers: all })
+}
+
+const weakTagOf = (text: string) => `W/"${createHash('sha256').update(text).digest('base64url').slice(0, 22)}"`
+
+/** Weak comparison, as If-None-Match wants it. */
+function isMatch(ifNoneMatch: string | null, tag: string): boolean {
+  if (ifNoneMatch === null) return false
+  const opaque = (value: string) => value.trim().replace(/^W\//, '')
+  return ifNoneMatch.trim() === '*' || ifNoneMatch.split(',').some((value) => opaque(value) === opaque(tag))
+}

@@ -1,0 +1,241 @@
+import { readFileSync } from 'node:fs'
+import { describe, expect, it } from 'vitest'
+import { type Config, ConfigError, defaultDatabase, readConfig } from '../src/config.ts'
+
+const defaults: Config = {
+  host: '127.0.0.1',
+  port: 4000,
+  databaseUrl: 'pglite:.data/pglite',
+  databasePoolSize: 10,
+  databasePrepare: true,
+  graphiql: true,
+  logLevel: 'info',
+}
+
+const expectedDatabaseUrl = 'postgres://USER:PASSWORD@HOST:PORT/DATABASE, pglite:FOLDER or pglite:memory'
+const neededDatabaseUrl =
+  'DATABASE_URL must be given in production (NODE_ENV=production): the embedded database is no default there.'
+
+/** The faults that a ConfigError names, in its order. */
+function faultsOf(env: NodeJS.ProcessEnv): string[] {
+  try {
+    readConfig(env)
+  } catch (error) {
+    if (!(error instanceof ConfigError)) throw error
+    const [title, ...faults] = error.message.split('\n')
+    expect(title).toBe('The environment is not usable:')
+    return faults.map((fault) => fault.replace(/^ {2}- /, ''))
+  }
+  return []
+}
+
+describe('readConfig', () => {
+  it('has a default for everything', () => {
+    expect(readConfig({})).toEqual(defaults)
+    expect(defaultDatabase).toBe(defaults.databaseUrl)
+  })
+
+  it('takes an empty variable for one that is not set', () => {
+    const env = {
+      HOST: '',
+      PORT: ' ',
+      DATABASE_URL: '\t',
+      DATABASE_POOL_SIZE: '',
+      DATABASE_PREPARE: '  ',
+      LOG_LEVEL: '',
+    }
+
+    expect(readConfig({ ...env, GRAPHIQL: '', NODE_ENV: '' })).toEqual(defaults)
+  })
+
+  it('takes no notice of other variables', () => {
+    expect(readConfig({ PATH: '/usr/bin', port: '1', GRAPHQL: 'x' })).toEqual(defaults)
+  })
+
+  it.each<[string, string, Partial<Config>]>([
+    ['HOST', '0.0.0.0', { host: '0.0.0.0' }],
+    ['HOST', '::1', { host: '::1' }],
+    ['HOST', ' localhost ', { host: 'localhost' }],
+    ['PORT', '0', { port: 0 }],
+    ['PORT', '1', { port: 1 }],
+    ['PORT', '65535', { port: 65_535 }],
+    ['PORT', ' 8080\n', { port: 8080 }],
+    ['DATABASE_URL', 'pglite:memory', { databaseUrl: 'pglite:memory' }],
+    ['DATABASE_URL', 'pglite:data', { databaseUrl: 'pglite:data' }],
+    ['DATABASE_URL', 'pglite:/var/lib/gateway', { databaseUrl: 'pglite:/var/lib/gateway' }],
+    ['DATABASE_URL', 'pglite:./a folder', { databaseUrl: 'pglite:./a folder' }],
+    ['DATABASE_URL', 'postgres://localhost', { databaseUrl: 'postgres://localhost' }],
+    ['DATABASE_URL', 'postgres://u:p@db:5432/x', { databaseUrl: 'postgres://u:p@db:5432/x' }],
+    ['DATABASE_URL', 'postgresql://u:p@db/x?sslmode=require', { databaseUrl: 'postgresql://u:p@db/x?sslmode=require' }],
+    ['DATABASE_URL', '  postgres://db/x ', { databaseUrl: 'postgres://db/x' }],
+    ['DATABASE_POOL_SIZE', '1', { databasePoolSize: 1 }],
+    ['DATABASE_POOL_SIZE', '1000', { databasePoolSize: 1000 }],
+    ['DATABASE_PREPARE', 'off', { databasePrepare: false }],
+    ['DATABASE_PREPARE', 'OFF', { databasePrepare: false }],
+    ['DATABASE_PREPARE', 'false', { databasePrepare: false }],
+    ['DATABASE_PREPARE', '0', { databasePrepare: false }],
+    ['DATABASE_PREPARE', 'on', { databasePrepare: true }],
+    ['DATABASE_PREPARE', 'True', { databasePrepare: true }],
+    ['DATABASE_PREPARE', '1', { databasePrepare: true }],
+    ['GRAPHIQL', 'off', { graphiql: false }],
+    ['GRAPHIQL', 'on', { graphiql: true }],
+    ['LOG_LEVEL', 'trace', { logLevel: 'trace' }],
+    ['LOG_LEVEL', 'debug', { logLevel: 'debug' }],
+    ['LOG_LEVEL', 'warn', { logLevel: 'warn' }],
+    ['LOG_LEVEL', 'error', { logLevel: 'error' }],
+    ['LOG_LEVEL', 'silent', { logLevel: 'silent' }],
+  ])('reads %s=%j', (name, value, expected) => {
+    expect(readConfig({ [name]: value })).toEqual({ ...defaults, ...expected })
+  })
+
+  it.each([
+    ['PORT', '65536', 'an integer from 0 to 65535'],
+    ['PORT', '-1', 'an integer from 0 to 65535'],
+    ['PORT', '4000.0', 'an integer from 0 to 65535'],
+    ['PORT', '4e3', 'an integer from 0 to 65535'],
+    ['PORT', '0x10', 'an integer from 0 to 65535'],
+    ['PORT', '+80', 'an integer from 0 to 65535'],
+    ['PORT', '٨٠', 'an integer from 0 to 65535'],
+    ['PORT', 'http', 'an integer from 0 to 65535'],
+    ['PORT', '9'.repeat(400), 'an integer from 0 to 65535'],
+    ['DATABASE_POOL_SIZE', '0', 'an integer from 1 to 1000'],
+    ['DATABASE_POOL_SIZE', '1001', 'an integer from 1 to 1000'],
+    ['DATABASE_POOL_SIZE', 'many', 'an integer from 1 to 1000'],
+    ['DATABASE_URL', 'mysql://db/x', expectedDatabaseUrl],
+    ['DATABASE_URL', 'postgres:', expectedDatabaseUrl],
+    ['DATABASE_URL', 'postgres://', expectedDatabaseUrl],
+    ['DATABASE_URL', 'postgres://db:99999/x', expectedDatabaseUrl],
+    ['DATABASE_URL', 'postgres.example.com', expectedDatabaseUrl],
+    ['DATABASE_URL', 'pglite', expectedDatabaseUrl],
+    ['DATABASE_URL', 'pglite:', expectedDatabaseUrl],
+    ['DATABASE_URL', 'pglite://data', expectedDatabaseUrl],
+    ['DATABASE_PREPARE', 'maybe', 'on or off'],
+    ['DATABASE_PREPARE', '2', 'on or off'],
+    ['GRAPHIQL', 'yes', 'on or off'],
+    ['GRAPHIQL', 'constructor', 'on or off'],
+    ['GRAPHIQL', '__proto__', 'on or off'],
+    ['LOG_LEVEL', 'verbose', 'one of trace, debug, info, warn, error, silent'],
+    ['LOG_LEVEL', 'INFO', 'one of trace, debug, info, warn, error, silent'],
+    ['LOG_LEVEL', 'constructor', 'one of trace, debug, info, warn, error, silent'],
+  ])('refuses %s=%j', (name, value, expected) => {
+    expect(faultsOf({ [name]: value })).toEqual([`${name} must be ${expected}.`])
+  })
+
+  it('names every fault at once', () => {
+    const faults = faultsOf({
+      NODE_ENV: 'production',
+      PORT: 'x',
+      DATABASE_URL: '',
+      DATABASE_POOL_SIZE: 'x',
+      DATABASE_PREPARE: 'x',
+      GRAPHIQL: 'x',
+      LOG_LEVEL: 'x',
+    })
+
+    expect(faults).toEqual([
+      neededDatabaseUrl,
+      'PORT must be an integer from 0 to 65535.',
+      'DATABASE_POOL_SIZE must be an integer from 1 to 1000.',
+      'DATABASE_PREPARE must be on or off.',
+      'GRAPHIQL must be on or off.',
+      'LOG_LEVEL must be one of trace, debug, info, warn, error, silent.',
+    ])
+  })
+
+  it('never repeats a value, which may be a secret', () => {
+    const secret = 'hunter2'
+    const env = Object.fromEntries(
+      ['PORT', 'DATABASE_URL', 'DATABASE_POOL_SIZE', 'DATABASE_PREPARE', 'GRAPHIQL', 'LOG_LEVEL'].map((name) => [
+        name,
+        `mysql://user:${secret}@host`,
+      ]),
+    )
+
+    const read = () => readConfig(env)
+
+    expect(read).toThrow(ConfigError)
+    expect(read).not.toThrow(secret)
+    expect(faultsOf(env)).toHaveLength(6)
+  })
+
+  it.each([undefined, '', ' '])('needs a database in production: DATABASE_URL=%j', (url) => {
+    expect(faultsOf({ NODE_ENV: 'production', DATABASE_URL: url })).toEqual([neededDatabaseUrl])
+  })
+
+  it.each(['postgres://db/x', 'pglite:memory', 'pglite:data'])('takes any that is given in production: %s', (url) => {
+    expect(readConfig({ NODE_ENV: 'production', DATABASE_URL: url }).databaseUrl).toBe(url)
+  })
+
+  it('names a wrong database in production by one fault only', () => {
+    const faults = faultsOf({ NODE_ENV: 'production', DATABASE_URL: 'x' })
+
+    expect(faults).toEqual([`DATABASE_URL must be ${expectedDatabaseUrl}.`])
+  })
+
+  it.each([
+    [undefined, true],
+    ['', true],
+    ['development', true],
+    ['test', true],
+    ['PRODUCTION', true],
+    ['production', false],
+  ])('serves GraphiQL by default where NODE_ENV is %j: %s', (nodeEnv, graphiql) => {
+    const config = readConfig({ NODE_ENV: nodeEnv, DATABASE_URL: 'pglite:memory' })
+
+    expect(config.graphiql).toBe(graphiql)
+  })
+
+  it.each([
+    ['on', true],
+    ['off', false],
+  ])('serves GraphiQL as it is told in production: %s', (value, graphiql) => {
+    const config = readConfig({ NODE_ENV: 'production', DATABASE_URL: 'pglite:memory', GRAPHIQL: value })
+
+    expect(config.graphiql).toBe(graphiql)
+  })
+})
+
+describe('.env.example', () => {
+  const lines = readFileSync(new URL('../.env.example', import.meta.url), 'utf8').split('\n')
+  const documented = Object.fromEntries(
+    lines.filter((line) => /^[A-Z_]+=/.test(line)).map((line) => line.split(/=(.*)/s, 2) as [string, string]),
+  )
+  /** Not a setting of the gateway: the convention of all of Node. */
+  const conventional = 'NODE_ENV'
+
+  it('names every variable that is read, and no other', () => {
+    const read = new Set<string | symbol>()
+    readConfig(
+      new Proxy(
+        {},
+        {
+          get: (_, name) => {
+            read.add(name)
+            return undefined
+          },
+        },
+      ),
+    )
+    read.delete(conventional)
+
+    expect(Object.keys(documented).toSorted()).toEqual([...read].toSorted())
+  })
+
+  it('shows the defaults', () => {
+    expect(readConfig(documented)).toEqual(readConfig({}))
+  })
+
+  it('shows every value', () => {
+    expect(Object.entries(documented).filter(([, value]) => value === '')).toEqual([])
+  })
+
+  it('explains each variable, or the group that it stands in', () => {
+    const unexplained = Object.keys(documented).filter((name) => {
+      let at = lines.findIndex((line) => line.startsWith(`${name}=`)) - 1
+      while (/^[A-Z_]+=/.test(lines[at]!)) at--
+      return !lines[at]!.startsWith('# ')
+    })
+
+    expect(unexplained).toEqual([])
+  })
+})
