@@ -15,7 +15,7 @@ const secret = 'Nobody may read this name'
 async function ask(db: Database, query: string): Promise<{ answer: Answer; text: string; logged: string }> {
   let logged = ''
   const log = pino({ level: 'trace' }, { write: (line: string) => (logged += line) })
-  const handle = createApp({ db, account: database.ctx.account, graphiql: false, log })
+  const { handle } = createApp({ db, account: database.ctx.account, graphiql: false, log })
   const response = await handle(
     new Request('http://gateway/graphql', {
       method: 'POST',

@@ -13,7 +13,7 @@ export type Execute = (query: string, variables?: Record<string, unknown>) => Pr
 
 /** Executes documents as the service does for the account, from an HTTP request to the JSON of its response. */
 export function executeFor({ db, account }: Context): Execute {
-  const handle = createApp({ db, account, graphiql: false, log: pino({ level: 'silent' }) })
+  const { handle } = createApp({ db, account, graphiql: false, log: pino({ level: 'silent' }) })
   return async (query, variables) => {
     const response = await handle(
       new Request('http://gateway/graphql', {
