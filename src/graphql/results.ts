@@ -90,7 +90,8 @@ export const errorTypes = {
   conflict: ConflictErrorType,
 }
 
-function toErrorResult(error: DomainError): ErrorResult {
+/** A domain error as a member of the result unions. */
+export function toErrorResult(error: DomainError): ErrorResult {
   const { message } = error
   if (error instanceof ValidationError) {
     const path = error.issues.length === 1 ? error.issues[0]!.path : null
