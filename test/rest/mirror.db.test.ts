@@ -139,6 +139,8 @@ interface Outcome {
   kind: 'done' | 'invalid' | 'not found' | 'conflict'
   /** The fields that were found faulty. */
   fields: string[]
+  /** Refused before a verb saw it, so that faults which only the verb finds are not told. */
+  bySchema?: boolean
   /** What was shown of a contact. */
   shown?: unknown
   addedId?: number
@@ -307,11 +309,9 @@ describe('REST and GraphQL', () => {
             // REST looks for the contact before it looks at the body; GraphQL has the input judged first.
             if (left.kind === 'not found' && given.kind === 'update')
               expect(['not found', 'invalid']).toContain(right.kind)
-            else
-              expect(right.shown === undefined ? { ...left, shown: undefined } : left).toEqual({
-                ...right,
-                shown: right.shown,
-              })
+            else if (right.bySchema)
+              expect(left).toMatchObject({ kind: 'invalid', fields: expect.arrayContaining(right.fields) })
+            else expect(right.shown === undefined ? { ...left, shown: undefined } : left).toEqual(right)
             if (given.kind === 'add' && left.kind === 'done') {
               twins[0].added.push({ id: restId!, channel: given.channel })
               twins[1].added.push({ id: graphqlId!, channel: given.channel })
