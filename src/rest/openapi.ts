@@ -319,3 +319,13 @@ export function openApiDocument() {
     },
   }
 }
+
+// biome-ignore lint/suspicious/noExplicitAny: parts of a document are of many shapes
+export type DocumentPart = any
+
+/** A part of the document, or what it refers to. */
+export function resolvePart(document: object, part: DocumentPart): DocumentPart {
+  if (!part?.$ref) return part
+  const keys: string[] = part.$ref.split('/').slice(1)
+  return keys.reduce((found: DocumentPart, key) => found[key], document)
+}

@@ -1,21 +1,13 @@
-import type { openApiDocument } from './openapi.ts'
+import { type openApiDocument, type DocumentPart as Part, resolvePart } from './openapi.ts'
 
 // The OpenAPI document as a page to read: plain HTML, which needs neither scripts nor another machine.
 
 type Document = ReturnType<typeof openApiDocument>
-// biome-ignore lint/suspicious/noExplicitAny: parts of a document that are looked up by reference
-type Part = any
 
 const methods = ['get', 'post', 'patch', 'put', 'delete']
 
 export function referencePage(document: Document): string {
-  const resolve = (part: Part): Part =>
-    part?.$ref
-      ? part.$ref
-          .split('/')
-          .slice(1)
-          .reduce((found: Part, key: string) => found[key], document)
-      : part
+  const resolve = (part: Part) => resolvePart(document, part)
 
   const fieldRows = (schema: Part): string =>
     [resolve(schema)]

@@ -4,7 +4,7 @@ import { pino } from 'pino'
 import { expect } from 'vitest'
 import { createApp } from '../../src/app.ts'
 import type { Context } from '../../src/domain/context.ts'
-import { openApiDocument } from '../../src/rest/openapi.ts'
+import { openApiDocument, type DocumentPart as Part, resolvePart } from '../../src/rest/openapi.ts'
 
 export interface RestAnswer {
   status: number
@@ -43,21 +43,12 @@ export function restFor({ db, account }: Context): CallRest {
   }
 }
 
-// biome-ignore lint/suspicious/noExplicitAny: a document that is walked by reference
-type Part = any
-
 const document: Part = openApiDocument()
 const ajv = new Ajv2020({ strict: false, allErrors: true })
 addFormats.default(ajv)
 ajv.addSchema({ $id: 'document', ...document })
 
-const resolve = (part: Part): Part =>
-  part?.$ref
-    ? part.$ref
-        .split('/')
-        .slice(1)
-        .reduce((found: Part, key: string) => found[key], document)
-    : part
+const resolve = (part: Part) => resolvePart(document, part)
 
 /** Holds an answer to what the document says of its call: status, headers and body. */
 function holdToDocument(method: string, path: string, { status, headers, body }: RestAnswer): void {
