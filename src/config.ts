@@ -78,5 +78,15 @@ function parseDatabaseUrl(text: string): string | undefined {
     const folder = text.slice('pglite:'.length)
     return folder && !folder.startsWith('//') ? text : undefined
   }
-  return /^postgres(ql)?:\/\/./.test(text) && URL.canParse(text) ? text : undefined
+  return /^postgres(ql)?:\/\/./.test(text) && URL.canParse(text) && isDecodable(text) ? text : undefined
+}
+
+/** The driver decodes user name, password and database: a percent sign of theirs must be written %25. */
+function isDecodable(text: string): boolean {
+  try {
+    decodeURIComponent(text)
+    return true
+  } catch {
+    return false
+  }
 }

@@ -13,14 +13,25 @@ const program = new Command('gateway')
   .exitOverride()
   .configureOutput({ writeErr: (text) => process.stderr.write(text) })
 
-program.addCommand(serveCommand(process.env), { isDefault: true })
-program.addCommand(migrateCommand(process.env))
-program.addCommand(seedCommand(process.env))
-program.addCommand(schemaCommand())
-program.addCommand(openApiCommand())
+const commands = [
+  serveCommand(process.env),
+  migrateCommand(process.env),
+  seedCommand(process.env),
+  schemaCommand(),
+  openApiCommand(),
+]
+for (const command of commands) program.addCommand(command.copyInheritedSettings(program))
+
+// Who reads the output may go before its end, as `head` does.
+for (const stream of [process.stdout, process.stderr]) {
+  stream.on('error', (error: NodeJS.ErrnoException) => {
+    if (error.code !== 'EPIPE') throw error
+  })
+}
 
 try {
-  await program.parseAsync()
+  // Not as Commander's default command: an unknown command would be an argument too many of that one.
+  await program.parseAsync(process.argv.length > 2 ? process.argv : [...process.argv, 'serve'])
 } catch (error) {
   if (error instanceof CommanderError) process.exitCode = error.exitCode === 0 ? 0 : 2
   else {
@@ -28,3 +39,5 @@ try {
     process.stderr.write(`${describeFailure(error)}\n`)
   }
 }
+// A connection on which PostgreSQL is still at work would keep the process.
+setTimeout(() => process.exit(), 500).unref()

@@ -41,7 +41,7 @@ export interface DatabaseOptions {
 
 const statementTimeZone = 'UTC'
 const connectTimeoutSeconds = 10
-const closeTimeoutSeconds = 5
+const closeTimeoutSeconds = 1
 /** Any number, the same in every process: migrations wait for each other on it. */
 const migrationLock = 4_068_071
 

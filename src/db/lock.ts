@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto'
-import { link, mkdir, readFile, rm, writeFile } from 'node:fs/promises'
-import { dirname } from 'node:path'
+import { link, mkdir, readFile, realpath, rm, writeFile } from 'node:fs/promises'
+import { basename, dirname, join, resolve } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
 
 /** The embedded database has no lock of its own, and two processes on one folder destroy it. */
@@ -20,8 +20,7 @@ export class FolderLocked extends Error {
 
 /** Takes `FOLDER.lock`, which names this process. A lock whose process is gone is taken over. */
 export async function lockFolder(folder: string): Promise<FolderLock> {
-  const lockFile = `${folder}.lock`
-  await mkdir(dirname(folder), { recursive: true })
+  const lockFile = `${await canonical(folder)}.lock`
   const holder = await acquire(lockFile, await describeProcess(process.pid))
   if (holder !== undefined) throw new FolderLocked(folder, lockFile, holder.split(' ')[0]!)
   let isHeld = true
@@ -33,6 +32,13 @@ export async function lockFolder(folder: string): Promise<FolderLock> {
       await rm(lockFile, { force: true })
     },
   }
+}
+
+/** One path for one folder, however it is spelled: `data/`, `./data` or a link to it. */
+async function canonical(folder: string): Promise<string> {
+  const path = resolve(folder)
+  await mkdir(dirname(path), { recursive: true })
+  return realpath(path).catch(async () => join(await realpath(dirname(path)), basename(path)))
 }
 
 /** Takes a lock file; where a running process holds it, tells which. */

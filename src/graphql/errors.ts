@@ -3,7 +3,8 @@ import { DatabaseUnavailable } from '../db/client.ts'
 import type { Issue } from '../domain/errors.ts'
 
 /** What `extensions.code` of a top-level error can be. */
-export type TopLevelCode = 'BAD_USER_INPUT' | 'SERVICE_UNAVAILABLE' | 'INTERNAL_SERVER_ERROR'
+const topLevelCodes = ['BAD_USER_INPUT', 'SERVICE_UNAVAILABLE', 'INTERNAL_SERVER_ERROR'] as const
+export type TopLevelCode = (typeof topLevelCodes)[number]
 
 /** The arguments of a field are wrong: all issues in one error. */
 export function badUserInput(issues: readonly Issue[]): GraphQLError {
@@ -19,7 +20,7 @@ export function maskError(error: unknown, logUnexpected: (cause: unknown) => voi
   const origin = originOf(error)
   if (origin instanceof GraphQLError) {
     const shown = error as GraphQLError
-    return isOurs(shown.extensions.code) ? shown : replace(error, shown.message, 'BAD_USER_INPUT')
+    return codes.has(shown.extensions.code) ? shown : replace(error, shown.message, 'BAD_USER_INPUT')
   }
   logUnexpected(origin)
   return origin instanceof DatabaseUnavailable
@@ -27,8 +28,8 @@ export function maskError(error: unknown, logUnexpected: (cause: unknown) => voi
     : replace(error, 'Unexpected error.', 'INTERNAL_SERVER_ERROR')
 }
 
-/** Whether the error was given its code here. Those of a document that does not parse or does not fit the schema were not. */
-const isOurs = (code: unknown) => code !== undefined && !String(code).startsWith('GRAPHQL_')
+/** Errors with another code, or none, come from graphql or Yoga, which find the request or its document wrong. */
+const codes: ReadonlySet<unknown> = new Set(topLevelCodes)
 
 /** What was thrown first: graphql wraps it, sometimes twice, to say where. */
 function originOf(error: unknown): unknown {
@@ -38,6 +39,15 @@ function originOf(error: unknown): unknown {
 /** An error at the same place with another message and code. */
 function replace(error: unknown, message: string, code: TopLevelCode): GraphQLError {
   if (!(error instanceof GraphQLError)) return new GraphQLError(message, { extensions: { code } })
-  const { nodes, source, positions, path, extensions } = error
-  return new GraphQLError(message, { nodes, source, positions, path, extensions: { ...extensions, code } })
+  const { nodes, source, positions, path } = error
+  const { originalError: _, http, ...extensions } = error.extensions as { http?: object } & Record<string, unknown>
+  // With `spec`, Yoga answers 200 to clients that accept application/json. What is no GraphQL request is a 4xx to all.
+  const status = extensions.code === 'BAD_REQUEST' ? { ...http, spec: false } : http
+  return new GraphQLError(message, {
+    nodes,
+    source,
+    positions,
+    path,
+    extensions: { ...extensions, ...(status && { http: status }), code },
+  })
 }

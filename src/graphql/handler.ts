@@ -72,11 +72,31 @@ const maskingAll = (mask: (error: unknown) => GraphQLError): Plugin => ({
 
 /** Browsers send forms to other sites without asking; JSON they do not. So only JSON executes. */
 const jsonOnly: Plugin = {
-  onRequest({ request, endResponse }) {
-    if (request.method !== 'POST') return
-    const type = request.headers.get('content-type')?.split(';', 1)[0]?.trim().toLowerCase()
-    if (type !== 'application/json') endResponse(refuseGraphQL(415, 'The content type must be application/json.'))
+  onRequest({ request, url, endResponse }) {
+    if (request.method === 'POST') {
+      const type = request.headers.get('content-type')?.split(';', 1)[0]?.trim().toLowerCase()
+      if (type !== 'application/json') {
+        return endResponse(refuseGraphQL(415, 'The content type must be application/json.'))
+      }
+      // Yoga compares letter by letter.
+      request.headers.set('content-type', 'application/json')
+    }
+    // Yoga parses these without expecting that they may be no JSON.
+    for (const name of ['variables', 'extensions']) {
+      if (!isJson(url.searchParams.get(name) || 'null')) {
+        return endResponse(refuseGraphQL(400, `The parameter ${name} is not JSON.`))
+      }
+    }
   },
+}
+
+function isJson(text: string): boolean {
+  try {
+    JSON.parse(text)
+    return true
+  } catch {
+    return false
+  }
 }
 
 /** The answer to a request that is not even looked at. */

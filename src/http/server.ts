@@ -32,6 +32,9 @@ export interface RunningServer {
 const maxBodyBytes = 256 * 1024
 const headersTimeoutMs = 10_000
 const requestTimeoutMs = 30_000
+/** How much of a refused body is read past before the connection is cut. */
+const maxReadPastBytes = 64 * 1024 * 1024
+const maxReadPastMs = 5_000
 
 /** Serves a handler by HTTP/1.1. Bodies are read whole, bounded, and must be UTF-8. */
 export async function listen({ handler, host, port, log }: ServerOptions): Promise<RunningServer> {
@@ -39,7 +42,7 @@ export async function listen({ handler, host, port, log }: ServerOptions): Promi
   const server = createServer({ headersTimeout: headersTimeoutMs, requestTimeout: requestTimeoutMs }, (req, res) => {
     answer(req, res, handler, () => closing).catch((error: NodeJS.ErrnoException) => {
       // A caller that has gone away takes its connection along; anything else is worth knowing.
-      if (!req.destroyed)
+      if (!req.socket.destroyed)
         log.error({ error: { type: error.name, code: error.code } }, 'a request could not be answered')
       res.destroy()
     })
@@ -74,10 +77,33 @@ async function answer(
   const response = read instanceof Request ? await handler.handle(read) : handler.refuse(req.url ?? '', read)
   res.statusCode = response.status
   res.setHeaders(response.headers)
-  // What is left of a refused body is read past, so that the caller gets to see the answer.
-  if (!req.complete) req.resume()
+  const body = Buffer.from(await response.arrayBuffer())
   if (isClosing() || !req.complete) res.setHeader('connection', 'close')
-  res.end(Buffer.from(await response.arrayBuffer()))
+  if (!req.complete) {
+    // A caller that looks for the answer only after all of its body loses it when the connection is closed meanwhile. So
+    // the answer goes out at once, and the connection closes when what is left of the body has been read past.
+    res.setHeader('content-length', body.length)
+    res.write(body)
+    await readPast(req)
+  }
+  res.end(res.headersSent ? undefined : body)
+}
+
+/** Reads a body to its end, or for as long and as far as is fair to ask. */
+function readPast(req: IncomingMessage): Promise<void> {
+  return new Promise((resolve) => {
+    const timer = setTimeout(resolve, maxReadPastMs)
+    const done = () => {
+      clearTimeout(timer)
+      resolve()
+    }
+    let bytes = 0
+    req.on('data', (chunk: Buffer) => {
+      bytes += chunk.length
+      if (bytes > maxReadPastBytes) done()
+    })
+    req.once('close', done)
+  })
 }
 
 /** Where the caller believes to be, for links in answers. */
