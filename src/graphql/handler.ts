@@ -74,17 +74,19 @@ const maskingAll = (mask: (error: unknown) => GraphQLError): Plugin => ({
 const jsonOnly: Plugin = {
   onRequest({ request, url, endResponse }) {
     if (request.method === 'POST') {
-      const type = request.headers.get('content-type')?.split(';', 1)[0]?.trim().toLowerCase()
-      if (type !== 'application/json') {
+      const type = request.headers.get('content-type')
+      if (type === 'application/json') return
+      if (type?.split(';', 1)[0]?.trim().toLowerCase() !== 'application/json') {
         return endResponse(refuseGraphQL(415, 'The content type must be application/json.'))
       }
       // Yoga compares letter by letter.
       request.headers.set('content-type', 'application/json')
-    }
-    // Yoga parses these without expecting that they may be no JSON.
-    for (const name of ['variables', 'extensions']) {
-      if (!isJson(url.searchParams.get(name) || 'null')) {
-        return endResponse(refuseGraphQL(400, `The parameter ${name} is not JSON.`))
+    } else if (url.search) {
+      // Yoga parses these without expecting that they may be no JSON.
+      for (const name of ['variables', 'extensions']) {
+        if (!isJson(url.searchParams.get(name) || 'null')) {
+          return endResponse(refuseGraphQL(400, `The parameter ${name} is not JSON.`))
+        }
       }
     }
   },
