@@ -1,34 +1,90 @@
 import type { Logger } from 'pino'
+import type { Authenticate } from './auth/authenticate.ts'
+import { type Admission, createGate, type EntryRefusal, toEntryRefusal } from './auth/gate.ts'
+import type { RateLimiter } from './auth/rate-limit.ts'
 import type { Database } from './db/client.ts'
 import { createGraphQLHandler, graphqlPath, refuseGraphQL } from './graphql/handler.ts'
+import type { DocumentLimits } from './graphql/limits.ts'
+import { createCors, pageHeaders, securityHeaders, withHeaders } from './http/headers.ts'
 import type { Handler } from './http/server.ts'
-import { createRestHandler, refuseRest } from './rest/handler.ts'
+import { createRestHandler, refuseEntry, refuseUnreadable } from './rest/handler.ts'
 import { restPath } from './rest/router.ts'
 
 export interface AppOptions {
   db: Database
-  /** The account whose data is served, until callers authenticate. */
-  account: number
+  authenticate: Authenticate
+  /** Undefined where callers are not counted. */
+  limiter: RateLimiter | undefined
   graphiql: boolean
+  introspection: boolean
+  limits: DocumentLimits
+  /** Origins whose pages may call. */
+  corsOrigins: readonly string[]
   log: Logger
 }
 
 /** The whole service, as functions from request to response; it opens no port. */
-export function createApp({ db, account, graphiql, log }: AppOptions): Handler {
-  const context = { db, account }
+export function createApp(options: AppOptions): Handler {
+  const { db, authenticate, limiter, graphiql, introspection, limits, corsOrigins, log } = options
   const logUnexpected = (cause: unknown) => log.error(describe(cause), 'unexpected error')
-  const graphql = createGraphQLHandler({ context, graphiql, logUnexpected })
-  const rest = createRestHandler({ context, logUnexpected })
+  const gate = createGate(authenticate, limiter)
+  const graphql = createGraphQLHandler({ db, graphiql, introspection, limits, logUnexpected })
+  const rest = createRestHandler({ logUnexpected })
+
+  /** Lets the request in, has it served, and lets it out. */
+  const serve = async (
+    request: Request,
+    address: string,
+    door: (admission: Admission) => Promise<Response>,
+    refuse: (refusal: EntryRefusal) => Response,
+  ): Promise<Response> => {
+    let admission: Admission
+    try {
+      admission = await gate(request.headers, address)
+    } catch (error) {
+      const refusal = toEntryRefusal(error)
+      if (!refusal) throw error
+      if (refusal.status === 503) logUnexpected(error)
+      return refuse(refusal)
+    }
+    try {
+      return withHeaders(await door(admission), admission.headers)
+    } finally {
+      admission.leave()
+    }
+  }
+
+  const route = async (request: Request, address: string): Promise<Response> => {
+    const { pathname } = new URL(request.url)
+    if (pathname === graphqlPath) {
+      if (graphql.isPage(request)) return withHeaders(await graphql.serve(request, undefined), pageHeaders)
+      return serve(
+        request,
+        address,
+        (admission) => graphql.serve(request, admission),
+        ({ status, message, code, headers }) => refuseGraphQL(status, message, code, headers),
+      )
+    }
+    if (isRest(pathname)) {
+      if (rest.isOpen(request)) return rest.serve(request, undefined)
+      return serve(request, address, ({ caller }) => rest.serve(request, { db, ...caller }), refuseEntry)
+    }
+    if (pathname === '/' && graphiql) return new Response(null, { status: 302, headers: { location: graphqlPath } })
+    return Response.json({ message: 'Not Found' }, { status: 404 })
+  }
+
+  const cors = createCors(corsOrigins)
   return {
-    async handle(request) {
-      const { pathname } = new URL(request.url)
-      if (pathname === graphqlPath) return graphql(request)
-      if (isRest(pathname)) return rest(request)
-      if (pathname === '/' && graphiql) return new Response(null, { status: 302, headers: { location: graphqlPath } })
-      return Response.json({ message: 'Not Found' }, { status: 404 })
+    async handle(request, address) {
+      const preflight = cors.preflight(request)
+      const response = preflight ?? (await route(request, address))
+      return withHeaders(response, { ...securityHeaders, ...cors.headersFor(request) })
     },
     refuse: (pathname, { status, message }) =>
-      isRest(pathname) ? refuseRest(status, message) : refuseGraphQL(status, message),
+      withHeaders(
+        isRest(pathname) ? refuseUnreadable(status, message) : refuseGraphQL(status, message),
+        securityHeaders,
+      ),
   }
 }
 

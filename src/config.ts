@@ -1,3 +1,5 @@
+import { createPublicKey } from 'node:crypto'
+
 /** Everything that can be set from outside. `.env.example` explains each variable. */
 export interface Config {
   host: string
@@ -6,7 +8,45 @@ export interface Config {
   databasePoolSize: number
   databasePrepare: boolean
   graphiql: boolean
+  introspection: boolean
   logLevel: LogLevel
+  auth: AuthConfig
+  limits: LimitsConfig
+  /** Undefined where callers are not counted. */
+  rateLimit: RateLimitConfig | undefined
+  corsOrigins: readonly string[]
+}
+
+export type AuthConfig =
+  | { kind: 'none' }
+  | { kind: 'token' }
+  | {
+      kind: 'jwt'
+      keys: { jwksUrl: URL } | { publicKey: string }
+      issuer: string
+      audience: string
+      clockToleranceSeconds: number
+      accountClaim: string
+      permissionsClaim: string
+    }
+
+export interface LimitsConfig {
+  bodyBytes: number
+  tokens: number
+  depth: number
+  aliases: number
+  rootFields: number
+  directives: number
+  listItems: number
+  nodes: number
+  connections: number
+}
+
+export interface RateLimitConfig {
+  requests: number
+  nodes: number
+  concurrent: number
+  isShared: boolean
 }
 
 const logLevels = ['trace', 'debug', 'info', 'warn', 'error', 'silent'] as const
@@ -48,22 +88,113 @@ export function readConfig(env: NodeJS.ProcessEnv): Config {
       'DATABASE_URL must be given in production (NODE_ENV=production): the embedded database is no default there.',
     )
   }
+  const text = (name: string, fallback: string) => read(name, fallback, (given) => given, 'a text')
+  const host = text('HOST', '127.0.0.1')
+  const isLocal = loopback.test(host)
+
+  const kind = read(
+    'AUTH',
+    'none' as const,
+    (given) => authKinds.find((known) => known === given),
+    `one of ${authKinds.join(', ')}`,
+  )
+  if (kind === 'none' && !isLocal) {
+    faults.push(
+      'AUTH must be token or jwt where HOST is not a loopback address: with none, anybody may read and write.',
+    )
+  }
+  const readJwt = (): AuthConfig => {
+    const jwksUrl = read('JWT_JWKS_URL', undefined, parseHttpUrl, 'an http or https URL')
+    const publicKey = read('JWT_PUBLIC_KEY', undefined, parsePublicKey, 'a public key as PEM')
+    if (!env.JWT_JWKS_URL?.trim() === !env.JWT_PUBLIC_KEY?.trim()) {
+      faults.push('Exactly one of JWT_JWKS_URL and JWT_PUBLIC_KEY must be given with AUTH=jwt.')
+    }
+    for (const name of ['JWT_ISSUER', 'JWT_AUDIENCE']) {
+      if (!env[name]?.trim()) faults.push(`${name} must be given with AUTH=jwt.`)
+    }
+    return {
+      kind: 'jwt',
+      keys: jwksUrl ? { jwksUrl } : { publicKey: publicKey ?? '' },
+      issuer: text('JWT_ISSUER', ''),
+      audience: text('JWT_AUDIENCE', ''),
+      clockToleranceSeconds: integer('JWT_CLOCK_TOLERANCE', 30, 0, 600),
+      accountClaim: text('JWT_ACCOUNT_CLAIM', 'account'),
+      permissionsClaim: text('JWT_PERMISSIONS_CLAIM', 'permissions'),
+    }
+  }
+  const rateLimit: RateLimitConfig = {
+    requests: integer('RATE_LIMIT_REQUESTS', 1200, 1, 100_000_000),
+    nodes: integer('RATE_LIMIT_NODES', 500_000, 1, 100_000_000),
+    concurrent: integer('RATE_LIMIT_CONCURRENT', 20, 1, 100_000),
+    isShared:
+      read(
+        'RATE_LIMIT_STORE',
+        'memory',
+        (given) => ['memory', 'postgres'].find((known) => known === given),
+        'memory or postgres',
+      ) === 'postgres',
+  }
+
   const config: Config = {
-    host: read('HOST', '127.0.0.1', (text) => text, 'an address to listen on'),
+    host,
     port: integer('PORT', 4000, 0, 65_535),
     databaseUrl: read('DATABASE_URL', defaultDatabase, parseDatabaseUrl, databaseUrlForms),
     databasePoolSize: integer('DATABASE_POOL_SIZE', 10, 1, 1000),
     databasePrepare: onOff('DATABASE_PREPARE', true),
     graphiql: onOff('GRAPHIQL', !isProduction),
+    introspection: onOff('INTROSPECTION', true),
     logLevel: read(
       'LOG_LEVEL',
       'info',
       (text) => logLevels.find((level) => level === text),
       `one of ${logLevels.join(', ')}`,
     ),
+    auth: kind === 'jwt' ? readJwt() : { kind },
+    limits: {
+      bodyBytes: integer('MAX_BODY_BYTES', 256 * 1024, 1024, 64 * 1024 * 1024),
+      tokens: integer('MAX_DOCUMENT_TOKENS', 2000, 1, 100_000),
+      depth: integer('MAX_DOCUMENT_DEPTH', 12, 1, 1000),
+      aliases: integer('MAX_DOCUMENT_ALIASES', 30, 0, 100_000),
+      rootFields: integer('MAX_ROOT_FIELDS', 20, 1, 100_000),
+      directives: integer('MAX_DOCUMENT_DIRECTIVES', 20, 0, 100_000),
+      listItems: integer('MAX_LIST_ITEMS', 100, 1, 100_000),
+      nodes: integer('MAX_NODES', 50_000, 1, 100_000_000),
+      connections: integer('MAX_CONNECTIONS', 10_000, 1, 1_000_000),
+    },
+    rateLimit: onOff('RATE_LIMIT', !isLocal) ? rateLimit : undefined,
+    corsOrigins: read(
+      'CORS_ORIGINS',
+      [] as string[],
+      parseOrigins,
+      'origins such as https://app.example, separated by commas',
+    ),
   }
   if (faults.length > 0) throw new ConfigError(faults)
   return config
+}
+
+const authKinds = ['none', 'token', 'jwt'] as const
+
+const loopback = /^(127(\.\d{1,3}){3}|localhost|::1)$/
+
+function parseHttpUrl(text: string): URL | undefined {
+  const url = URL.parse(text)
+  return url && /^https?:$/.test(url.protocol) ? url : undefined
+}
+
+function parsePublicKey(text: string): string | undefined {
+  // In an environment file a key stands on one line.
+  const pem = text.replaceAll('\\n', '\n')
+  try {
+    return createPublicKey(pem).type === 'public' && !pem.includes('PRIVATE') ? pem : undefined
+  } catch {
+    return undefined
+  }
+}
+
+function parseOrigins(text: string): string[] | undefined {
+  const origins = text.split(/[\s,]+/).filter(Boolean)
+  return origins.every((origin) => parseHttpUrl(origin)?.origin === origin) ? origins : undefined
 }
 
 export const defaultDatabase = 'pglite:.data/pglite'

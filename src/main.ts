@@ -1,10 +1,12 @@
 import { Command, CommanderError } from 'commander'
+import { accountCommand } from './cli/account.ts'
 import { describeFailure } from './cli/failure.ts'
 import { migrateCommand } from './cli/migrate.ts'
 import { openApiCommand } from './cli/openapi.ts'
 import { schemaCommand } from './cli/schema.ts'
 import { seedCommand } from './cli/seed.ts'
 import { serveCommand } from './cli/serve.ts'
+import { tokenCommand } from './cli/token.ts'
 
 const program = new Command('gateway')
   .description('A GraphQL gateway over the contacts of organizations, on PostgreSQL.')
@@ -17,6 +19,8 @@ const commands = [
   serveCommand(process.env),
   migrateCommand(process.env),
   seedCommand(process.env),
+  accountCommand(process.env),
+  tokenCommand(process.env),
   schemaCommand(),
   openApiCommand(),
 ]

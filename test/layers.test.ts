@@ -10,11 +10,12 @@ import packageJson from '../package.json' with { type: 'json' }
 const mayImport: Record<string, readonly string[]> = {
   db: ['db'],
   domain: ['db', 'domain'],
-  graphql: ['db', 'domain', 'graphql'],
-  rest: ['db', 'domain', 'rest'],
+  auth: ['db', 'domain', 'auth'],
+  graphql: ['db', 'domain', 'auth', 'graphql'],
+  rest: ['db', 'domain', 'auth', 'rest'],
   http: ['http'],
-  cli: ['config.ts', 'app.ts', 'db', 'domain', 'graphql', 'rest', 'http', 'cli'],
-  'app.ts': ['db', 'domain', 'graphql', 'rest', 'http'],
+  cli: ['config.ts', 'app.ts', 'db', 'domain', 'auth', 'graphql', 'rest', 'http', 'cli'],
+  'app.ts': ['db', 'domain', 'auth', 'graphql', 'rest', 'http'],
   'config.ts': [],
   'main.ts': ['cli', 'config.ts'],
 }

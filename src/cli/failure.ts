@@ -1,6 +1,7 @@
 import { ConfigError } from '../config.ts'
 import { DatabaseUnavailable } from '../db/client.ts'
 import { FolderLocked } from '../db/lock.ts'
+import { ValidationError } from '../domain/errors.ts'
 
 /** Something that the operator can mend; its message says all there is to say. */
 export class OperatorError extends Error {}
@@ -8,6 +9,7 @@ export class OperatorError extends Error {}
 /** What a command prints when it fails: what to mend, or where a bug is. Connection strings are never in it. */
 export function describeFailure(error: unknown): string {
   if (!(error instanceof Error)) return String(error)
+  if (error instanceof ValidationError) return error.issues.map(({ message: fault }) => fault).join('\n')
   if (error instanceof OperatorError || error instanceof ConfigError || error instanceof FolderLocked)
     return error.message
   const { code, message } = originOf(error) as NodeJS.ErrnoException

@@ -1,12 +1,10 @@
 import { Command, InvalidArgumentError } from 'commander'
-import { readConfig } from '../config.ts'
-import { openDatabase } from '../db/client.ts'
-import { migrate } from '../db/migrate.ts'
 import { demoAccount, ensureAccount } from '../domain/accounts.ts'
-import type { Context } from '../domain/context.ts'
+import { allPermissions, type Context } from '../domain/context.ts'
 import { groupSize, plausibleOrganization } from '../domain/plausible.ts'
 import { sampleOrganizations } from '../domain/sample.ts'
 import { seedOrganizations } from '../domain/seed.ts'
+import { withDatabase } from './database.ts'
 import { Progress } from './progress.ts'
 
 const maxOrganizations = 10_000_000
@@ -15,26 +13,32 @@ const maxContacts = 1000
 const rowsPerBatch = 4000
 const batchesAtOnce = 2
 
+interface SeedOptions {
+  account: string
+  organizations?: number
+  contacts: number
+}
+
 export function seedCommand(env: NodeJS.ProcessEnv): Command {
   return new Command('seed')
     .description(
       'Fill the database: with the sample, or with as many plausible organizations as you say. What exists by name stays as it is, so seeding can be repeated and resumed.',
     )
     .option('--organizations <n>', 'how many organizations; without it, the sample', integer(1, maxOrganizations))
+    .option('--account <name>', 'whose they are; the account is created where there is none', demoAccount)
     .option('--contacts <n>', 'how many contacts each of them has', integer(0, maxContacts), 7)
-    .action(async ({ organizations, contacts }: { organizations?: number; contacts: number }) => {
-      const { databaseUrl, databasePrepare } = readConfig(env)
-      const db = await openDatabase({ url: databaseUrl, poolSize: batchesAtOnce, prepare: databasePrepare })
-      try {
-        await migrate(db)
-        const ctx = { db, account: await ensureAccount(db, demoAccount) }
-        if (organizations === undefined) {
-          const created = await seedOrganizations(ctx, sampleOrganizations)
-          process.stdout.write(`The sample is there: ${tell(created)} were new.\n`)
-        } else await fill(ctx, organizations, contacts)
-      } finally {
-        await db.close()
-      }
+    .action(async ({ account, organizations, contacts }: SeedOptions) => {
+      await withDatabase(
+        env,
+        async (db) => {
+          const ctx = { db, account: await ensureAccount(db, account), permissions: allPermissions }
+          if (organizations === undefined) {
+            const created = await seedOrganizations(ctx, sampleOrganizations)
+            process.stdout.write(`The sample is there: ${tell(created)} were new.\n`)
+          } else await fill(ctx, organizations, contacts)
+        },
+        batchesAtOnce,
+      )
     })
 }
 

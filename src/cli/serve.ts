@@ -1,10 +1,14 @@
 import { Command } from 'commander'
 import { pino } from 'pino'
 import { createApp } from '../app.ts'
-import { type Config, readConfig } from '../config.ts'
-import { openDatabase } from '../db/client.ts'
+import type { Authenticate } from '../auth/authenticate.ts'
+import { createRateLimiter } from '../auth/rate-limit.ts'
+import { byToken } from '../auth/token.ts'
+import { type AuthConfig, type Config, readConfig } from '../config.ts'
+import { type Database, openDatabase } from '../db/client.ts'
 import { migrate } from '../db/migrate.ts'
 import { demoAccount, ensureAccount } from '../domain/accounts.ts'
+import { allPermissions } from '../domain/context.ts'
 import { countOrganizations } from '../domain/organization-lists.ts'
 import { sampleOrganizations } from '../domain/sample.ts'
 import { seedOrganizations } from '../domain/seed.ts'
@@ -31,11 +35,15 @@ async function serve(config: Config): Promise<void> {
   })
   try {
     await migrate(db)
-    const account = await ensureAccount(db, demoAccount)
-    const isEmpty = (await countOrganizations({ db, account }, {})) === 0
-    // Organizations are never deleted, so an embedded database without any has not been seeded yet.
-    if (isEmpty && db.engine === 'pglite') await seedOrganizations({ db, account }, sampleOrganizations)
-    const handler = createApp({ db, account, graphiql: config.graphiql, log })
+    const isEmpty = config.auth.kind === 'none' && (await seedIfNew(db))
+    const { rateLimit } = config
+    const handler = createApp({
+      ...config,
+      db,
+      authenticate: await authenticateBy(config.auth, db),
+      limiter: rateLimit && createRateLimiter(rateLimit, rateLimit.isShared ? db : undefined),
+      log,
+    })
     const server = await listenOrExplain(config, { handler, log })
     process.stdout.write(greeting(server.url, config, isEmpty))
     await stopped
@@ -44,6 +52,22 @@ async function serve(config: Config): Promise<void> {
   } finally {
     await db.close()
   }
+}
+
+/** Makes the account that is served without authentication; an embedded one gets the sample. Tells whether it was empty. */
+async function seedIfNew(db: Database): Promise<boolean> {
+  const ctx = { db, account: await ensureAccount(db, demoAccount), permissions: allPermissions }
+  // Organizations are never deleted, so an embedded database without any has not been seeded yet.
+  const isEmpty = (await countOrganizations(ctx, {})) === 0
+  if (isEmpty && db.engine === 'pglite') await seedOrganizations(ctx, sampleOrganizations)
+  return isEmpty
+}
+
+async function authenticateBy(auth: AuthConfig, db: Database): Promise<Authenticate> {
+  if (auth.kind === 'token') return byToken(db)
+  if (auth.kind === 'jwt') return (await import('../auth/jwt.ts')).byJwt(db, auth)
+  const account = await ensureAccount(db, demoAccount)
+  return async () => ({ account, permissions: allPermissions, key: undefined })
 }
 
 /** Resolves at the first SIGTERM or SIGINT; a second one ends the process at once. */
@@ -61,11 +85,11 @@ function stopSignal(): Promise<void> {
 }
 
 async function listenOrExplain(
-  { host, port }: Config,
+  { host, port, limits }: Config,
   options: Pick<Parameters<typeof listen>[0], 'handler' | 'log'>,
 ): Promise<RunningServer> {
   try {
-    return await listen({ ...options, host, port })
+    return await listen({ ...options, host, port, maxBodyBytes: limits.bodyBytes, maxConnections: limits.connections })
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException
     if (code === 'EADDRINUSE') throw new OperatorError(`Port ${port} of ${host} is taken: set PORT to another one.`)
@@ -78,7 +102,7 @@ async function listenOrExplain(
   }
 }
 
-function greeting(url: string, { graphiql, databaseUrl }: Config, wasEmpty: boolean): string {
+function greeting(url: string, { graphiql, databaseUrl, auth }: Config, wasEmpty: boolean): string {
   const endpoint = url + graphqlPath
   const isEmbedded = databaseUrl.startsWith('pglite:')
   return [
@@ -98,6 +122,7 @@ function greeting(url: string, { graphiql, databaseUrl }: Config, wasEmpty: bool
     'From a shell:',
     '',
     `  curl ${endpoint} -H 'content-type: application/json' \\`,
+    ...(auth.kind === 'none' ? [] : [`    -H "authorization: Bearer $TOKEN" \\`]),
     `    -d '{"query": "{ organizations { nodes { name contacts { totalCount } } } }"}'`,
     '',
     '',

@@ -30,8 +30,25 @@ export const channelLabels = {
   website: ['general', 'service_desk'],
 } as const satisfies Record<Channel, readonly Label[]>
 
+/** What a token may do. To write includes to read. */
+export const permission = pgEnum('permission', [
+  'organizations:read',
+  'organizations:write',
+  'contacts:read',
+  'contacts:write',
+])
+
+export type Permission = (typeof permission.enumValues)[number]
+
 /** Longest texts, in code points. */
-export const maxLength = { accountName: 64, organizationName: 128, source: 30, sourceId: 128, contactValue: 255 }
+export const maxLength = {
+  accountName: 64,
+  tokenName: 64,
+  organizationName: 128,
+  source: 30,
+  sourceId: 128,
+  contactValue: 255,
+}
 
 /** Generated ids start here, so that sample data can carry the ids of its source. */
 const firstGeneratedId = 1000
@@ -150,3 +167,46 @@ export const contactLookups = pgTable(
     index('contact_lookups_by_contact').on(t.accountId, t.contactId),
   ],
 )
+
+/** Of a token only its SHA-256 is kept, in hexadecimal: it is shown once, and cannot be read back. */
+export const tokens = pgTable(
+  'tokens',
+  {
+    id: bigint('id', { mode: 'number' }).primaryKey().generatedByDefaultAsIdentity(),
+    name: text('name').notNull(),
+    hash: binaryText('hash').notNull(),
+    permissions: permission('permissions').array().notNull(),
+    expiresAt: timestamp('expires_at', { withTimezone: true, precision: 3 }),
+    lastUsedAt: timestamp('last_used_at', { withTimezone: true, precision: 3 }),
+    revokedAt: timestamp('revoked_at', { withTimezone: true, precision: 3 }),
+    createdAt: instant('created_at'),
+  },
+  (t) => [
+    unique('tokens_hash_key').on(t.hash),
+    check('tokens_hash_is_sha256', sql`${t.hash} ~ '^[0-9a-f]{64}$'`),
+    check('tokens_name_length', lengthBetween(t.name, 1, maxLength.tokenName)),
+  ],
+)
+
+/** The accounts that a token may use. */
+export const tokenAccounts = pgTable(
+  'token_accounts',
+  {
+    accountId: bigint('account_id', { mode: 'number' }).notNull(),
+    tokenId: bigint('token_id', { mode: 'number' }).notNull(),
+  },
+  (t) => [
+    primaryKey({ name: 'token_accounts_pkey', columns: [t.accountId, t.tokenId] }),
+    foreignKey({ name: 'token_accounts_account_fkey', columns: [t.accountId], foreignColumns: [accounts.id] }),
+    foreignKey({ name: 'token_accounts_token_fkey', columns: [t.tokenId], foreignColumns: [tokens.id] }),
+    index('token_accounts_by_token').on(t.tokenId),
+  ],
+)
+
+/** What callers have used up of their limits, where several processes share them. Rows of the past are removed in time. */
+export const rateLimits = pgTable('rate_limits', {
+  key: binaryText('key').primaryKey(),
+  points: integer('points').notNull(),
+  /** Milliseconds since 1970. */
+  expire: bigint('expire', { mode: 'number' }),
+})

@@ -14,7 +14,7 @@ import {
   organizationId,
   toContact,
 } from './contacts.ts'
-import type { Context } from './context.ts'
+import { type Context, requirePermission } from './context.ts'
 import { ConflictError, NotFoundError, ValidationError } from './errors.ts'
 import { expectedVersion, parse, report } from './parse.ts'
 
@@ -155,6 +155,7 @@ const changeStatement = defineStatement<Record<string, ParameterValue>, ChangeRo
 
 /** Adds, updates and removes contacts of one organization: all of it, or nothing. */
 export async function changeContacts(ctx: Context, input: unknown): Promise<ContactChanges> {
+  requirePermission(ctx, 'contacts:write')
   const { organizationId, add, update, remove } = parse(changeInput, input)
   const rows = await ctx.db.run(changeStatement, {
     account: ctx.account,

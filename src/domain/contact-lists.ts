@@ -60,6 +60,7 @@ const toFilter = (given: ContactFilter) =>
 
 const contactList: Listing<Contact> = {
   name: 'contacts',
+  permission: 'contacts:read',
   columns: contactColumns('c'),
   from: sql`${contacts} c`,
   account: sql.raw('c.account_id'),
@@ -109,6 +110,7 @@ export type ContactSearch = z.output<typeof contactSearchArguments>['search']
 
 const searchList: Listing<Contact> = {
   name: 'contact_search',
+  permission: 'contacts:read',
   columns: contactColumns('c'),
   from: sql`${contactLookups} l join ${contacts} c on c.account_id = l.account_id and c.id = l.contact_id`,
   account: sql.raw('l.account_id'),

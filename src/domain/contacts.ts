@@ -11,7 +11,7 @@ import {
   organizations,
 } from '../db/tables.ts'
 import { type ChannelRule, channelNames, channels } from './channels.ts'
-import type { Context } from './context.ts'
+import { type Context, requirePermission } from './context.ts'
 import { ConflictError, type Issue, NotFoundError, ValidationError } from './errors.ts'
 import { idOf } from './ids.ts'
 import { expectedVersion, flag, line, parse, quote, report } from './parse.ts'
@@ -57,7 +57,8 @@ const contactsById = defineStatement<{ account: number; ids: readonly number[] }
 )
 
 /** The contacts with these ids, in no particular order; ids that name none are left out. */
-export function findContacts(ctx: Context, ids: readonly number[]): Promise<Contact[]> {
+export async function findContacts(ctx: Context, ids: readonly number[]): Promise<Contact[]> {
+  requirePermission(ctx, 'contacts:read')
   return ctx.db.run(contactsById, { account: ctx.account, ids })
 }
 
@@ -162,6 +163,7 @@ const addStatement = defineStatement<Record<string, ParameterValue>, Contact>(
 
 /** Adds a contact to an organization. */
 export async function addContact(ctx: Context, input: unknown): Promise<Contact> {
+  requirePermission(ctx, 'contacts:write')
   const { organizationId, contact } = parse(addInput, input)
   const [added] = await ctx.db.run(addStatement, {
     account: ctx.account,
@@ -246,6 +248,7 @@ const updateStatement = defineStatement<Record<string, ParameterValue>, Judged>(
 
 /** Changes a contact. What is equal to what it was, or absent, is left alone; with nothing left, nothing is written. */
 export async function updateContact(ctx: Context, input: unknown): Promise<Contact> {
+  requirePermission(ctx, 'contacts:write')
   const { id, organizationId, ifVersion, change } = parse(updateInput, input)
   const [judged] = await ctx.db.run(updateStatement, {
     account: ctx.account,
@@ -288,6 +291,7 @@ const removeStatement = defineStatement<Record<string, ParameterValue>, Judged>(
 
 /** Removes a contact and returns it as it was. */
 export async function removeContact(ctx: Context, input: unknown): Promise<Contact> {
+  requirePermission(ctx, 'contacts:write')
   const { id, organizationId, ifVersion } = parse(removeInput, input)
   const [judged] = await ctx.db.run(removeStatement, {
     account: ctx.account,
@@ -314,6 +318,7 @@ const clearStatement = defineStatement<Record<string, ParameterValue>, { ids: nu
 
 /** Removes every contact of an organization and returns their ids in list order. */
 export async function clearContacts(ctx: Context, input: unknown): Promise<{ organizationId: number; ids: number[] }> {
+  requirePermission(ctx, 'contacts:write')
   const { organizationId } = parse(clearInput, input)
   const [cleared] = await ctx.db.run(clearStatement, { account: ctx.account, organization: organizationId })
   if (!cleared) throw new NotFoundError('Organization', ['organizationId'])

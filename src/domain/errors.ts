@@ -41,6 +41,14 @@ export class ValidationError extends DomainError {
   }
 }
 
+/** The caller is known, but may not do this. It is no DomainError: a program meets it when it is set up wrongly. */
+export class ForbiddenError extends Error {
+  constructor(needed: string) {
+    super(`This needs the permission ${needed}.`)
+    this.name = 'ForbiddenError'
+  }
+}
+
 export type ObjectKind = 'Organization' | 'Contact'
 
 /** There is no such object in the caller's account. What other accounts hold makes no difference. */

@@ -1,12 +1,15 @@
 import { type SQL, sql } from 'drizzle-orm'
 import { defineStatement, type ParameterValue, param, type Statement } from '../db/statement.ts'
-import type { Context } from './context.ts'
+import type { Permission } from '../db/tables.ts'
+import { type Context, requirePermission } from './context.ts'
 import type { Ordering, Page, PageRequest, Position } from './page.ts'
 
 /** A list that is read in pages: where its rows come from, and whose list it is. */
 export interface Listing<Row> {
   /** For logs and metrics; unique among the listings. */
   readonly name: string
+  /** What it takes to read it. */
+  readonly permission: Permission
   readonly columns: SQL
   readonly from: SQL
   /** The column that names the account, and the one that names the owner: the object whose list this is. */
@@ -75,6 +78,7 @@ export async function readPages<Row>(
   owners: readonly number[],
   request: { page: PageRequest; ordering: Ordering<Row>; descending?: boolean; filter: Filter },
 ): Promise<Page<Row>[]> {
+  requirePermission(ctx, listing.permission)
   const { page, ordering, descending = false, filter } = request
   const shape = [
     listing.name,
@@ -152,6 +156,7 @@ export async function readCounts(
   owners: readonly number[],
   filter: Filter,
 ): Promise<number[]> {
+  requirePermission(ctx, listing.permission)
   const statement = memoize(countStatements, [listing.name, filter.shape].join(), () =>
     defineStatement<Parameters, [owner: number, count: number]>(
       `${listing.name}_count`,

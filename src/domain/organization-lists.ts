@@ -94,6 +94,7 @@ const toFilter = (given: OrganizationFilter) =>
 
 const allOrganizations: Listing<Organization> = {
   name: 'organizations',
+  permission: 'organizations:read',
   columns: organizationColumns('o'),
   from: sql`${organizations} o`,
   account: sql.raw('o.account_id'),

@@ -3,7 +3,7 @@ import { z } from 'zod'
 import { ConstraintError } from '../db/client.ts'
 import { defineStatement, Json, type ParameterValue, param } from '../db/statement.ts'
 import { maxLength, organizations } from '../db/tables.ts'
-import type { Context } from './context.ts'
+import { type Context, requirePermission } from './context.ts'
 import { type Issue, NotFoundError, ValidationError } from './errors.ts'
 import { idOf } from './ids.ts'
 import { flag, line, parse } from './parse.ts'
@@ -45,7 +45,8 @@ const organizationsById = defineStatement<{ account: number; ids: readonly numbe
 )
 
 /** The organizations with these ids, in no particular order; ids that name none are left out. */
-export function findOrganizations(ctx: Context, ids: readonly number[]): Promise<Organization[]> {
+export async function findOrganizations(ctx: Context, ids: readonly number[]): Promise<Organization[]> {
+  requirePermission(ctx, 'organizations:read')
   return ctx.db.run(organizationsById, { account: ctx.account, ids })
 }
 
@@ -67,6 +68,7 @@ const ancestorsStatement = defineStatement<
 
 /** For each organization those above it, from the root down to its parent. */
 export async function findAncestors(ctx: Context, ids: readonly number[]): Promise<Organization[][]> {
+  requirePermission(ctx, 'organizations:read')
   const byId = new Map<number, Organization[]>(ids.map((id) => [id, []]))
   for (const { of, ancestor } of await ctx.db.run(ancestorsStatement, { account: ctx.account, ids })) {
     byId.get(of)!.push(ancestor)
@@ -124,6 +126,7 @@ const createStatement = defineStatement<Record<string, ParameterValue>, Organiza
 
 /** Creates an organization, at the root or beneath a parent. */
 export async function createOrganization(ctx: Context, input: unknown): Promise<Organization> {
+  requirePermission(ctx, 'organizations:write')
   const given = parse(createInput, input)
   const [created] = await refuseTakenName(
     ctx.db.run(createStatement, {
@@ -186,6 +189,7 @@ const updateStatement = defineStatement<
 
 /** Renames, disables or moves an organization. With nothing to change, nothing is written. */
 export async function updateOrganization(ctx: Context, input: unknown): Promise<Organization> {
+  requirePermission(ctx, 'organizations:write')
   const { id, ...change } = parse(updateInput, input)
   const [updated] = await refuseTakenName(
     ctx.db.run(updateStatement, { account: ctx.account, id, change: new Json(change) }),

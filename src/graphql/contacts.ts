@@ -14,7 +14,7 @@ import { idOf } from '../domain/ids.ts'
 import { findNumbers } from '../domain/telephone.ts'
 import { builder } from './builder.ts'
 import { Organization, organizationOf } from './organizations.ts'
-import { defineConnection, Node, pageArguments } from './relay.ts'
+import { defineConnection, Node, pageArguments, pageOf } from './relay.ts'
 
 const upper = (name: string) => name.toUpperCase()
 
@@ -113,6 +113,7 @@ const ContactFilter = builder.inputType('ContactFilter', {
 builder.objectField(Organization, 'contacts', (t) =>
   t.field({
     type: ContactConnection,
+    extensions: pageOf(defaultContactPageSize),
     description: 'Its contacts, ordered by channel, then by label, then by id.',
     args: t.validate(
       {
@@ -155,6 +156,7 @@ const ContactSearch = builder.inputType('ContactSearch', {
 builder.queryField('contacts', (t) =>
   t.field({
     type: ContactConnection,
+    extensions: pageOf(defaultContactPageSize),
     description: 'Who has this number, e-mail address or website? The contacts of the whole account, ordered by id.',
     args: t.validate(
       {

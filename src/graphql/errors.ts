@@ -1,9 +1,17 @@
 import { GraphQLError } from 'graphql'
 import { DatabaseUnavailable } from '../db/client.ts'
-import type { Issue } from '../domain/errors.ts'
+import { ForbiddenError, type Issue } from '../domain/errors.ts'
 
 /** What `extensions.code` of a top-level error can be. */
-const topLevelCodes = ['BAD_USER_INPUT', 'SERVICE_UNAVAILABLE', 'INTERNAL_SERVER_ERROR'] as const
+const topLevelCodes = [
+  'BAD_USER_INPUT',
+  'UNAUTHENTICATED',
+  'FORBIDDEN',
+  'QUERY_TOO_COMPLEX',
+  'RATE_LIMITED',
+  'SERVICE_UNAVAILABLE',
+  'INTERNAL_SERVER_ERROR',
+] as const
 export type TopLevelCode = (typeof topLevelCodes)[number]
 
 /** The arguments of a field are wrong: all issues in one error. */
@@ -22,6 +30,7 @@ export function maskError(error: unknown, logUnexpected: (cause: unknown) => voi
     const shown = error as GraphQLError
     return codes.has(shown.extensions.code) ? shown : replace(error, shown.message, 'BAD_USER_INPUT')
   }
+  if (origin instanceof ForbiddenError) return replace(error, origin.message, 'FORBIDDEN')
   logUnexpected(origin)
   return origin instanceof DatabaseUnavailable
     ? replace(error, 'The database is not available. Try again later.', 'SERVICE_UNAVAILABLE')

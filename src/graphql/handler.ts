@@ -1,8 +1,10 @@
-import type { GraphQLError } from 'graphql'
+import { GraphQLError, NoSchemaIntrospectionCustomRule } from 'graphql'
 import { createYoga, type Plugin } from 'graphql-yoga'
-import type { Context } from '../domain/context.ts'
+import type { Admission } from '../auth/gate.ts'
+import type { Database } from '../db/client.ts'
 import type { GraphQLContext } from './builder.ts'
 import { maskError, type TopLevelCode } from './errors.ts'
+import { type DocumentLimits, useDocumentLimits } from './limits.ts'
 import { createLoaders } from './loaders.ts'
 import { createSchema } from './schema.ts'
 
@@ -21,7 +23,7 @@ export const firstQuery = `query FirstLook {
           ... on TelephoneContact { numbers }
         }
       }
-      children {
+      children(first: 10) {
         nodes {
           name
           contacts { nodes { ... on ContactDetails { label value } } }
@@ -33,26 +35,41 @@ export const firstQuery = `query FirstLook {
 `
 
 export interface GraphQLHandlerOptions {
-  context: Context
+  db: Database
   graphiql: boolean
+  introspection: boolean
+  limits: DocumentLimits
   /** Told what was thrown by accident; the caller sees none of it. */
   logUnexpected: (cause: unknown) => void
 }
 
-export type FetchHandler = (request: Request) => Promise<Response>
+export interface GraphQLHandler {
+  /** Whether the request is for the page of GraphiQL, which everybody may see. */
+  isPage(request: Request): boolean
+  /** Answers a request; without an admission only the page. */
+  serve(request: Request, admission: Admission | undefined): Promise<Response>
+}
 
 /** Serves GraphQL over HTTP at `graphqlPath`: JSON by POST, queries by GET, and GraphiQL for browsers. */
-export function createGraphQLHandler({ context, graphiql, logUnexpected }: GraphQLHandlerOptions): FetchHandler {
-  const mask = (error: unknown) => maskError(error, logUnexpected)
-  const yoga = createYoga<object, GraphQLContext>({
+export function createGraphQLHandler(options: GraphQLHandlerOptions): GraphQLHandler {
+  const { db, graphiql, introspection, limits, logUnexpected } = options
+  const mask = (error: unknown) => {
+    const shown = maskError(error, logUnexpected)
+    return introspection ? shown : withoutSuggestion(shown)
+  }
+  const yoga = createYoga<{ admission?: Admission }, GraphQLContext>({
     schema: createSchema(),
     graphqlEndpoint: graphqlPath,
-    context: () => ({ domain: context, loaders: createLoaders(context) }),
+    context: ({ admission }) => {
+      const { account, permissions } = admission!.caller
+      const domain = { db, account, permissions }
+      return { domain, loaders: createLoaders(domain) }
+    },
     graphiql: graphiql && { title: 'Contacts gateway', defaultQuery: firstQuery },
     // The page is large and self-contained: it is loaded when first asked for, and asks no other machine for anything.
-    renderGraphiQL: async (options) => (await import('@graphql-yoga/render-graphiql')).renderGraphiQL(options),
+    renderGraphiQL: async (page) => (await import('@graphql-yoga/render-graphiql')).renderGraphiQL(page),
     maskedErrors: { maskError: mask },
-    plugins: [jsonOnly, maskingAll(mask)],
+    plugins: [jsonOnly, useDocumentLimits(limits), ...(introspection ? [] : [withoutIntrospection]), maskingAll(mask)],
     logging: false,
     landingPage: false,
     cors: false,
@@ -60,7 +77,24 @@ export function createGraphQLHandler({ context, graphiql, logUnexpected }: Graph
     // The server bounds the body before it comes here.
     maxRequestBodySize: false,
   })
-  return async (request) => yoga.fetch(request, {})
+  return {
+    isPage: (request) => graphiql && request.method === 'GET' && !!request.headers.get('accept')?.includes('text/html'),
+    serve: async (request, admission) => yoga.fetch(request, { admission }),
+  }
+}
+
+const withoutIntrospection: Plugin = {
+  onValidate({ addValidationRule }) {
+    addValidationRule(NoSchemaIntrospectionCustomRule)
+  },
+}
+
+/** Names that graphql suggests would tell the schema to those who may not ask for it. */
+function withoutSuggestion(error: GraphQLError): GraphQLError {
+  const message = error.message.replace(/\s*Did you mean .*$/s, '')
+  if (message === error.message) return error
+  const { nodes, source, positions, path, extensions } = error
+  return new GraphQLError(message, { nodes, source, positions, path, extensions })
 }
 
 /** The errors of a document that does not fit the schema do not pass the masking otherwise. */
@@ -102,7 +136,11 @@ function isJson(text: string): boolean {
 }
 
 /** The answer to a request that is not even looked at. */
-export function refuseGraphQL(status: number, message: string): Response {
-  const code: TopLevelCode = 'BAD_USER_INPUT'
-  return Response.json({ errors: [{ message, extensions: { code } }] }, { status })
+export function refuseGraphQL(
+  status: number,
+  message: string,
+  code: TopLevelCode = 'BAD_USER_INPUT',
+  headers: Record<string, string> = {},
+): Response {
+  return Response.json({ errors: [{ message, extensions: { code } }] }, { status, headers })
 }

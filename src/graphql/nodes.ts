@@ -2,6 +2,7 @@ import { z } from 'zod'
 import { globalId } from '../domain/ids.ts'
 import { report } from '../domain/parse.ts'
 import { builder } from './builder.ts'
+import type { NodeCount } from './limits.ts'
 import type { Loaders } from './loaders.ts'
 import { Node } from './relay.ts'
 
@@ -29,6 +30,7 @@ builder.queryField('nodes', (t) =>
   t.field({
     type: [Node],
     nullable: { list: false, items: true },
+    extensions: { nodeCount: { listArgument: 'ids' } satisfies NodeCount },
     description: 'Whatever has these global ids, in their order, with null where nothing has.',
     args: {
       ids: t.arg.idList({ required: true, description: `Global ids, at most ${maxNodes}.` }).validate(globalIds),

@@ -9,7 +9,7 @@ import {
 import type { Organization as OrganizationRow } from '../domain/organizations.ts'
 import { builder } from './builder.ts'
 import type { Loaders } from './loaders.ts'
-import { defineConnection, Node, pageArguments } from './relay.ts'
+import { defineConnection, Node, pageArguments, pageOf } from './relay.ts'
 
 export const Organization = builder.objectRef<OrganizationRow>('Organization')
 
@@ -101,6 +101,7 @@ Organization.implement({
     }),
     children: t.field({
       type: OrganizationConnection,
+      extensions: pageOf(defaultOrganizationPageSize),
       description: 'Those directly beneath it.',
       args: t.validate(listArguments(t.arg), organizationListArguments),
       resolve: async ({ id }, request, { loaders }) => ({
@@ -129,6 +130,7 @@ builder.queryField('organization', (t) =>
 builder.queryField('organizations', (t) =>
   t.field({
     type: OrganizationConnection,
+    extensions: pageOf(defaultOrganizationPageSize),
     description: 'The organizations of the account.',
     args: t.validate(listArguments(t.arg), organizationListArguments),
     resolve: async (_root, request, { domain, loaders }) => ({

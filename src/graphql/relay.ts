@@ -4,6 +4,7 @@ import { encodeId } from '../domain/ids.ts'
 import type { Organization } from '../domain/organizations.ts'
 import { encodeCursor, maxPageSize, type Ordering, type Page } from '../domain/page.ts'
 import { builder } from './builder.ts'
+import type { NodeCount } from './limits.ts'
 
 // Relay's Node and connections, over the rows as they are: a connection holds its page, and cursors and counts are made
 // only when they are asked for.
@@ -100,6 +101,9 @@ export function defineConnection<Row>(name: string, nodeRef: any, plural: string
     }),
   })
 }
+
+/** For the limits: how many nodes a connection brings where neither `first` nor `last` is given. */
+export const pageOf = (pageSize: number) => ({ nodeCount: { pageSize } satisfies NodeCount })
 
 /** The arguments that every connection takes. `size` is how many come when neither `first` nor `last` is given. */
 export function pageArguments(t: ArgumentBuilder, size: number) {

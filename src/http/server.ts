@@ -9,13 +9,17 @@ export interface Refusal {
 }
 
 export interface Handler {
-  handle(request: Request): Promise<Response>
+  /** `address` is where the request comes from. */
+  handle(request: Request, address: string): Promise<Response>
   /** Answers what could not be read, in the form that callers of the path expect. */
   refuse(pathname: string, refusal: Refusal): Response
 }
 
 export interface ServerOptions {
   handler: Handler
+  /** Bodies above this are refused. */
+  maxBodyBytes: number
+  maxConnections: number
   host: string
   /** 0 takes any free port. */
   port: number
@@ -29,7 +33,6 @@ export interface RunningServer {
   close(graceMs: number): Promise<void>
 }
 
-const maxBodyBytes = 256 * 1024
 const headersTimeoutMs = 10_000
 const requestTimeoutMs = 30_000
 /** How much of a refused body is read past before the connection is cut. */
@@ -37,16 +40,24 @@ const maxReadPastBytes = 64 * 1024 * 1024
 const maxReadPastMs = 5_000
 
 /** Serves a handler by HTTP/1.1. Bodies are read whole, bounded, and must be UTF-8. */
-export async function listen({ handler, host, port, log }: ServerOptions): Promise<RunningServer> {
+export async function listen({
+  handler,
+  maxBodyBytes,
+  maxConnections,
+  host,
+  port,
+  log,
+}: ServerOptions): Promise<RunningServer> {
   let closing = false
   const server = createServer({ headersTimeout: headersTimeoutMs, requestTimeout: requestTimeoutMs }, (req, res) => {
-    answer(req, res, handler, () => closing).catch((error: NodeJS.ErrnoException) => {
+    answer(req, res, handler, maxBodyBytes, () => closing).catch((error: NodeJS.ErrnoException) => {
       // A caller that has gone away takes its connection along; anything else is worth knowing.
       if (!req.socket.destroyed)
         log.error({ error: { type: error.name, code: error.code } }, 'a request could not be answered')
       res.destroy()
     })
   })
+  server.maxConnections = maxConnections
   await new Promise<void>((resolve, reject) => {
     server.once('error', reject)
     server.listen(port, host, resolve)
@@ -71,10 +82,12 @@ async function answer(
   req: IncomingMessage,
   res: ServerResponse,
   handler: Handler,
+  maxBodyBytes: number,
   isClosing: () => boolean,
 ): Promise<void> {
-  const read = await readRequest(req)
-  const response = read instanceof Request ? await handler.handle(read) : handler.refuse(req.url ?? '', read)
+  const read = await readRequest(req, maxBodyBytes)
+  const address = req.socket.remoteAddress ?? ''
+  const response = read instanceof Request ? await handler.handle(read, address) : handler.refuse(req.url ?? '', read)
   res.statusCode = response.status
   res.setHeaders(response.headers)
   const body = Buffer.from(await response.arrayBuffer())
@@ -109,14 +122,14 @@ function readPast(req: IncomingMessage): Promise<void> {
 /** Where the caller believes to be, for links in answers. */
 const hostHeader = /^(?:[\w.-]+|\[[\da-f:.]+\])(?::\d{1,5})?$/i
 
-async function readRequest(req: IncomingMessage): Promise<Request | Refusal> {
+async function readRequest(req: IncomingMessage, maxBodyBytes: number): Promise<Request | Refusal> {
   const { method = 'GET', url: target = '' } = req
   const host = req.headers.host ?? 'localhost'
   if (!hostHeader.test(host)) return { status: 400, message: 'The Host header is not a host with an optional port.' }
   const url = `http://${host}${target}`
   if (!target.startsWith('/') || !URL.canParse(url))
     return { status: 400, message: 'The request target must be a path.' }
-  const body = method === 'GET' || method === 'HEAD' ? undefined : await readBody(req)
+  const body = method === 'GET' || method === 'HEAD' ? undefined : await readBody(req, maxBodyBytes)
   if (typeof body === 'object') return body
   const headers = new Headers()
   for (const [name, value] of Object.entries(req.headersDistinct)) if (value) headers.set(name, value.join(', '))
@@ -130,14 +143,14 @@ async function readRequest(req: IncomingMessage): Promise<Request | Refusal> {
 
 const utf8 = new TextDecoder('utf-8', { fatal: true })
 
-async function readBody(req: IncomingMessage): Promise<string | Refusal> {
+async function readBody(req: IncomingMessage, maxBodyBytes: number): Promise<string | Refusal> {
   const announced = Number(req.headers['content-length'] ?? 0)
-  if (announced > maxBodyBytes) return tooLarge(announced)
+  if (announced > maxBodyBytes) return tooLarge(announced, maxBodyBytes)
   const chunks: Buffer[] = []
   let size = 0
   for await (const chunk of req.iterator({ destroyOnReturn: false })) {
     size += chunk.length
-    if (size > maxBodyBytes) return tooLarge(size)
+    if (size > maxBodyBytes) return tooLarge(size, maxBodyBytes)
     chunks.push(chunk)
   }
   try {
@@ -147,7 +160,7 @@ async function readBody(req: IncomingMessage): Promise<string | Refusal> {
   }
 }
 
-const tooLarge = (bytes: number): Refusal => ({
+const tooLarge = (bytes: number, maxBodyBytes: number): Refusal => ({
   status: 413,
   message: `The body has at least ${bytes} bytes; at most ${maxBodyBytes} are allowed.`,
 })

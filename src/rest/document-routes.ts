@@ -7,11 +7,12 @@ const pagePolicy =
   "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 
 export const documentRoutes: readonly Route[] = [
-  { method: 'GET', path: '/openapi', handle: () => ({ status: 200, body: openApiDocument() }) },
+  { method: 'GET', path: '/openapi', isOpen: true, handle: () => ({ status: 200, body: openApiDocument() }) },
   {
     method: 'GET',
     path: '/docs',
     type: 'text/html',
+    isOpen: true,
     handle: () => ({
       status: 200,
       body: referencePage(openApiDocument()),

@@ -1,5 +1,12 @@
 import { DatabaseUnavailable } from '../db/client.ts'
-import { ConflictError, type DomainError, type Issue, NotFoundError, ValidationError } from '../domain/errors.ts'
+import {
+  ConflictError,
+  type DomainError,
+  ForbiddenError,
+  type Issue,
+  NotFoundError,
+  ValidationError,
+} from '../domain/errors.ts'
 
 /** An answer that a handler gives by throwing it. */
 export class RestError extends Error {
@@ -18,6 +25,7 @@ export class RestError extends Error {
 /** What `message` says where there is no more to say than the status. */
 export const reasons = {
   400: 'Bad Request',
+  403: 'Forbidden',
   404: 'Not Found',
   405: 'Method Not Allowed',
   406: 'Not Acceptable',
@@ -48,6 +56,7 @@ const retryAfterSeconds = 1
 /** The answer to an error; undefined where it is a bug that callers are not to see. */
 export function toRestError(error: unknown): RestError | undefined {
   if (error instanceof RestError) return error
+  if (error instanceof ForbiddenError) return plainError(403)
   if (error instanceof DatabaseUnavailable) return plainError(503, { 'retry-after': String(retryAfterSeconds) })
   const status = statusOfError.find(([kind]) => error instanceof kind)?.[1]
   if (error instanceof ValidationError) {

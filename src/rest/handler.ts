@@ -1,3 +1,4 @@
+import type { EntryRefusal } from '../auth/gate.ts'
 import { contactRoutes } from './contacts.ts'
 import { documentRoutes } from './document-routes.ts'
 import { invalidJson, RestError } from './errors.ts'
@@ -13,6 +14,11 @@ export function createRestHandler(options: Omit<RouterOptions, 'routes'>) {
 }
 
 /** The answer to a request that could not be read: too long, or not UTF-8, which no JSON is. */
-export function refuseRest(status: number, message: string): Response {
+export function refuseUnreadable(status: number, message: string): Response {
   return errorResponse(status === 400 ? invalidJson() : new RestError(status, { message }))
+}
+
+/** The answer to a request that was not let in. */
+export function refuseEntry({ status, message, headers }: EntryRefusal): Response {
+  return errorResponse(new RestError(status, { message: status === 429 ? 'Too Many Requests' : message }, headers))
 }

@@ -33,29 +33,41 @@ export interface Route {
   readonly path: string
   /** The media type of its answers, unless it is JSON. */
   readonly type?: 'text/html'
+  /** Whether everybody may call it: it shows no data. */
+  readonly isOpen?: boolean
   handle(call: Call): Promise<Reply> | Reply
 }
 
 const withBody: readonly string[] = ['POST', 'PATCH', 'PUT'] satisfies Method[]
 
 export interface RouterOptions {
-  context: Context
   routes: readonly Route[]
   /** Told what was thrown by accident; the caller sees none of it. */
   logUnexpected: (cause: unknown) => void
 }
 
+export interface Router {
+  /** Whether the request is for something that everybody may see. */
+  isOpen(request: Request): boolean
+  /** Answers a request on behalf of a caller; without one only what is open. */
+  serve(request: Request, context: Context | undefined): Promise<Response>
+}
+
 /** Serves a table of routes: every answer is JSON, also every refusal. */
-export function createRouter({ context, routes, logUnexpected }: RouterOptions) {
+export function createRouter({ routes, logUnexpected }: RouterOptions): Router {
   const table = routes.map((route) => ({ route, parts: route.path.split('/').slice(1) }))
 
-  const answer = async (request: Request): Promise<Response> => {
-    const url = new URL(request.url)
+  const find = (url: URL) => {
     const parts = partsOf(url.pathname)
-    const matches = table.flatMap(({ route, parts: pattern }) => {
+    return table.flatMap(({ route, parts: pattern }) => {
       const params = match(pattern, parts)
       return params ? [{ route, params }] : []
     })
+  }
+
+  const answer = async (request: Request, context: Context | undefined): Promise<Response> => {
+    const url = new URL(request.url)
+    const matches = find(url)
     if (matches.length === 0) throw plainError(404)
     const allow = allowedMethods(matches.map(({ route }) => route.method))
     if (request.method === 'OPTIONS') return new Response(null, { status: 204, headers: { allow } })
@@ -65,18 +77,28 @@ export function createRouter({ context, routes, logUnexpected }: RouterOptions) 
     const type = found.route.type ?? 'application/json'
     if (!accepts(request.headers.get('accept'), type)) throw plainError(406)
     const body = withBody.includes(wanted) ? await readBody(request) : {}
-    const call = { ctx: context, url, headers: request.headers, params: found.params, body }
+    const call = { ctx: context!, url, headers: request.headers, params: found.params, body }
     return toResponse(request, await found.route.handle(call), type)
   }
 
-  return async (request: Request): Promise<Response> => {
-    try {
-      return await answer(request)
-    } catch (error) {
-      const known = toRestError(error)
-      if (!known || known.status === 503) logUnexpected(error)
-      return errorResponse(known ?? plainError(500))
-    }
+  return {
+    isOpen(request) {
+      if (request.method === 'OPTIONS') return true
+      try {
+        return find(new URL(request.url)).every(({ route }) => route.isOpen)
+      } catch {
+        return true
+      }
+    },
+    async serve(request, context) {
+      try {
+        return await answer(request, context)
+      } catch (error) {
+        const known = toRestError(error)
+        if (!known || known.status === 503) logUnexpected(error)
+        return errorResponse(known ?? plainError(500))
+      }
+    },
   }
 }
 

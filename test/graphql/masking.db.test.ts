@@ -1,9 +1,9 @@
 import { sql } from 'drizzle-orm'
 import { pino } from 'pino'
 import { describe, expect, it } from 'vitest'
-import { createApp } from '../../src/app.ts'
 import { type Database, openDatabase } from '../../src/db/client.ts'
 import { defineStatement } from '../../src/db/statement.ts'
+import { appFor } from '../support/app.ts'
 import { useDatabase } from '../support/database.ts'
 import { anOrganization } from '../support/factory.ts'
 import type { Answer } from '../support/graphql.ts'
@@ -15,7 +15,7 @@ const secret = 'Nobody may read this name'
 async function ask(db: Database, query: string): Promise<{ answer: Answer; text: string; logged: string }> {
   let logged = ''
   const log = pino({ level: 'trace' }, { write: (line: string) => (logged += line) })
-  const { handle } = createApp({ db, account: database.ctx.account, graphiql: false, log })
+  const { handle } = appFor({ ...database.ctx, db }, { log })
   const response = await handle(
     new Request('http://gateway/graphql', {
       method: 'POST',

@@ -6,6 +6,7 @@ import { createApp } from '../../src/app.ts'
 import { sampleOrganizations } from '../../src/domain/sample.ts'
 import { seedOrganizations } from '../../src/domain/seed.ts'
 import { type Handler, listen, type RunningServer } from '../../src/http/server.ts'
+import { appOptionsFor, serverOptions } from '../support/app.ts'
 import { useDatabase } from '../support/database.ts'
 import { beginRequest } from '../support/gateway.ts'
 import { unchanged } from '../support/state.ts'
@@ -15,7 +16,7 @@ const mebibyte = 1024 * 1024
 
 const logged: string[] = []
 const log = pino({ base: undefined }, { write: (line: string) => logged.push(line) })
-const start = (handler: Handler) => listen({ handler, host: '127.0.0.1', port: 0, log })
+const start = (handler: Handler) => listen({ handler, ...serverOptions, log })
 
 beforeEach(() => {
   logged.length = 0
@@ -156,7 +157,7 @@ describe('the server', () => {
   it('cuts the connection when the handler fails, tells no more than the type of the error, and goes on', async () => {
     const handle = async (request: Request) => {
       if (request.url.endsWith('/fails')) throw new TypeError('a secret')
-      return echo.handle(request)
+      return echo.handle(request, '')
     }
     const own = await start({ ...echo, handle })
 
@@ -195,9 +196,8 @@ describe('GraphQL by HTTP', () => {
   const database = useDatabase()
   let server: RunningServer
   beforeAll(async () => {
-    const { db, account } = database.ctx
     await seedOrganizations(database.ctx, sampleOrganizations)
-    server = await start(createApp({ db, account, graphiql: true, log }))
+    server = await start(createApp(appOptionsFor(database.ctx, { graphiql: true, log })))
   })
   afterAll(() => server.close(0))
   // Whatever a test has sent, the service goes on.

@@ -1,9 +1,9 @@
 import { request } from 'node:http'
 import { text as readText } from 'node:stream/consumers'
-import { pino } from 'pino'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { createApp } from '../../src/app.ts'
 import { listen, type RunningServer } from '../../src/http/server.ts'
+import { appOptionsFor, serverOptions } from '../support/app.ts'
 import { useDatabase } from '../support/database.ts'
 import { anOrganization } from '../support/factory.ts'
 import { unchanged } from '../support/state.ts'
@@ -12,9 +12,7 @@ const database = useDatabase()
 let server: RunningServer
 let path: string
 beforeAll(async () => {
-  const { db, account } = database.ctx
-  const log = pino({ level: 'silent' })
-  server = await listen({ handler: createApp({ db, account, graphiql: false, log }), host: '127.0.0.1', port: 0, log })
+  server = await listen({ handler: createApp(appOptionsFor(database.ctx)), ...serverOptions })
   path = `/v1/organizations/${(await anOrganization(database.ctx)).id}/contacts`
 })
 afterAll(() => server?.close(0))

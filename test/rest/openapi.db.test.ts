@@ -1,17 +1,14 @@
 import { Validator } from '@seriousme/openapi-schema-validator'
-import { pino } from 'pino'
 import { describe, expect, it } from 'vitest'
-import { createApp } from '../../src/app.ts'
 import { channelLabels } from '../../src/db/tables.ts'
 import { restRoutes } from '../../src/rest/handler.ts'
 import { openApiDocument } from '../../src/rest/openapi.ts'
+import { appFor } from '../support/app.ts'
 import { useDatabase } from '../support/database.ts'
 
 const database = useDatabase()
 const get = (path: string, accept = '*/*') => {
-  const { db, account } = database.ctx
-  const { handle } = createApp({ db, account, graphiql: false, log: pino({ level: 'silent' }) })
-  return handle(new Request(`http://127.0.0.1:4000/v1${path}`, { headers: { accept } }))
+  return appFor(database.ctx).handle(new Request(`http://127.0.0.1:4000/v1${path}`, { headers: { accept } }))
 }
 
 describe('the OpenAPI document', () => {

@@ -4,7 +4,7 @@ import { afterAll, beforeAll, inject } from 'vitest'
 import { type Database, openDatabase } from '../../src/db/client.ts'
 import { migrate } from '../../src/db/migrate.ts'
 import { ensureAccount } from '../../src/domain/accounts.ts'
-import type { Context } from '../../src/domain/context.ts'
+import { allPermissions, type Context } from '../../src/domain/context.ts'
 
 export interface TestDatabase {
   db: Database
@@ -33,8 +33,8 @@ export function useDatabase(options: { poolSize?: number } = {}): TestDatabase {
       onStatement: (text) => test.statements.push(text),
     })
     await migrate(test.db)
-    test.ctx = { db: test.db, account: await ensureAccount(test.db, 'demo') }
-    test.otherCtx = { db: test.db, account: await ensureAccount(test.db, 'other') }
+    test.ctx = { db: test.db, account: await ensureAccount(test.db, 'demo'), permissions: allPermissions }
+    test.otherCtx = { db: test.db, account: await ensureAccount(test.db, 'other'), permissions: allPermissions }
   })
 
   afterAll(async () => {

@@ -1,7 +1,7 @@
-import { pino } from 'pino'
 import { expect } from 'vitest'
-import { createApp } from '../../src/app.ts'
+import type { AppOptions } from '../../src/app.ts'
 import type { Context } from '../../src/domain/context.ts'
+import { appFor } from './app.ts'
 
 export interface Answer {
   // biome-ignore lint/suspicious/noExplicitAny: tests look into answers of many shapes
@@ -12,8 +12,8 @@ export interface Answer {
 export type Execute = (query: string, variables?: Record<string, unknown>) => Promise<Answer>
 
 /** Executes documents as the service does for the account, from an HTTP request to the JSON of its response. */
-export function executeFor({ db, account }: Context): Execute {
-  const { handle } = createApp({ db, account, graphiql: false, log: pino({ level: 'silent' }) })
+export function executeFor(ctx: Context, given: Partial<AppOptions> = {}): Execute {
+  const { handle } = appFor(ctx, given)
   return async (query, variables) => {
     const response = await handle(
       new Request('http://gateway/graphql', {

@@ -1,10 +1,10 @@
 import { Ajv2020 } from 'ajv/dist/2020.js'
 import addFormats from 'ajv-formats'
-import { pino } from 'pino'
 import { expect } from 'vitest'
-import { createApp } from '../../src/app.ts'
+import type { AppOptions } from '../../src/app.ts'
 import type { Context } from '../../src/domain/context.ts'
 import { openApiDocument, type DocumentPart as Part, resolvePart } from '../../src/rest/openapi.ts'
+import { appFor } from './app.ts'
 
 export interface RestAnswer {
   status: number
@@ -22,8 +22,8 @@ export type CallRest = (
 ) => Promise<RestAnswer>
 
 /** Calls the REST API for the account. A body that is a text is sent as it is. Every answer is held to the OpenAPI document. */
-export function restFor({ db, account }: Context): CallRest {
-  const { handle } = createApp({ db, account, graphiql: false, log: pino({ level: 'silent' }) })
+export function restFor(ctx: Context, given: Partial<AppOptions> = {}): CallRest {
+  const { handle } = appFor(ctx, given)
   return async (method, path, body, headers = {}) => {
     const request = new Request(`http://127.0.0.1:4000/v1${path}`, {
       method,

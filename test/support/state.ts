@@ -22,7 +22,9 @@ export function stateOf(db: Database): Promise<string[]> {
 /** Runs what is to be refused, and holds that not a row of any table has changed by it. */
 export async function unchanged<Result>({ db }: { db: Database }, attempt: () => Promise<Result>): Promise<Result> {
   const before = await stateOf(db)
-  const result = await attempt()
-  expect(await stateOf(db)).toEqual(before)
-  return result
+  try {
+    return await attempt()
+  } finally {
+    expect(await stateOf(db)).toEqual(before)
+  }
 }

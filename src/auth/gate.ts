@@ -1,0 +1,58 @@
+import { DatabaseUnavailable } from '../db/client.ts'
+import { AuthError, type Authenticate, type Caller, KeysUnavailable } from './authenticate.ts'
+import { RateLimited, type RateLimiter } from './rate-limit.ts'
+
+/** A request that may be served. */
+export interface Admission {
+  readonly caller: Caller
+  /** For the response: what is left of the limits. */
+  readonly headers: Record<string, string>
+  /** Counts the nodes that a document asks for; throws a RateLimited when there are too many. */
+  spendNodes(nodes: number): Promise<void>
+  /** To be called when the response is made. */
+  leave(): void
+}
+
+/** Lets a request in, or throws what `toEntryRefusal` understands. */
+export type Gate = (headers: Headers, address: string) => Promise<Admission>
+
+const noLimit = { headers: {}, leave: () => {} }
+
+/** Authenticates requests and counts them, by caller; those without a valid token by the address that they come from. */
+export function createGate(authenticate: Authenticate, limiter: RateLimiter | undefined): Gate {
+  return async (headers, address) => {
+    const byAddress = `address ${address}`
+    const caller = await authenticate(headers).catch(async (error) => {
+      // Whoever tries out tokens is counted, too.
+      if (error instanceof AuthError) (await limiter?.enter(byAddress))?.leave()
+      throw error
+    })
+    const key = caller.key ?? byAddress
+    const entered = (await limiter?.enter(key)) ?? noLimit
+    return { caller, ...entered, spendNodes: async (nodes) => limiter?.spendNodes(key, nodes) }
+  }
+}
+
+export interface EntryRefusal {
+  status: 400 | 401 | 403 | 429 | 503
+  code: 'BAD_USER_INPUT' | 'UNAUTHENTICATED' | 'FORBIDDEN' | 'RATE_LIMITED' | 'SERVICE_UNAVAILABLE'
+  message: string
+  headers: Record<string, string>
+}
+
+/** Why a request was not let in, for the door to put into its own form; undefined for a bug. */
+export function toEntryRefusal(error: unknown): EntryRefusal | undefined {
+  if (error instanceof AuthError) {
+    const { status, message, challenge } = error
+    const codes = { 400: 'BAD_USER_INPUT', 401: 'UNAUTHENTICATED', 403: 'FORBIDDEN' } as const
+    return { status, code: codes[status], message, headers: status === 401 ? { 'www-authenticate': challenge } : {} }
+  }
+  if (error instanceof RateLimited) {
+    return { status: 429, code: 'RATE_LIMITED', message: error.message, headers: error.headers }
+  }
+  if (error instanceof DatabaseUnavailable || error instanceof KeysUnavailable) {
+    const message = 'Callers cannot be authenticated at the moment. Try again later.'
+    return { status: 503, code: 'SERVICE_UNAVAILABLE', message, headers: { 'retry-after': '1' } }
+  }
+  return undefined
+}

@@ -1,0 +1,19 @@
+import { readConfig } from '../config.ts'
+import { type Database, openDatabase } from '../db/client.ts'
+import { migrate } from '../db/migrate.ts'
+
+/** Opens the database of the environment for one command, with its tables up to date, and closes it afterwards. */
+export async function withDatabase<Result>(
+  env: NodeJS.ProcessEnv,
+  work: (db: Database) => Promise<Result>,
+  poolSize = 1,
+): Promise<Result> {
+  const { databaseUrl, databasePrepare } = readConfig(env)
+  const db = await openDatabase({ url: databaseUrl, poolSize, prepare: databasePrepare })
+  try {
+    await migrate(db)
+    return await work(db)
+  } finally {
+    await db.close()
+  }
+}

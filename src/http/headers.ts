@@ -1,0 +1,63 @@
+/** On every answer. What is served is data for one caller, to be kept by nobody else and shown in no frame. */
+export const securityHeaders = {
+  'x-content-type-options': 'nosniff',
+  'x-frame-options': 'DENY',
+  'referrer-policy': 'no-referrer',
+  'cross-origin-opener-policy': 'same-origin',
+  'cache-control': 'private, no-cache',
+  vary: 'authorization, x-xurrent-account, x-4me-account, accept, origin',
+}
+
+/** GraphiQL brings all that it runs within the page, and talks to nobody but us. */
+export const pageHeaders = {
+  'content-security-policy': [
+    "default-src 'none'",
+    "script-src 'unsafe-inline' 'unsafe-eval' blob:",
+    "style-src 'unsafe-inline'",
+    'font-src data:',
+    "img-src 'self' data:",
+    'worker-src blob: data:',
+    "connect-src 'self'",
+    "base-uri 'none'",
+    "form-action 'none'",
+    "frame-ancestors 'none'",
+  ].join('; '),
+}
+
+/** The response with these headers; those that it has itself stay. */
+export function withHeaders(response: Response, headers: Record<string, string>): Response {
+  for (const [name, value] of Object.entries(headers)) {
+    if (!response.headers.has(name)) response.headers.set(name, value)
+  }
+  return response
+}
+
+const exposedHeaders =
+  'ETag, Link, Location, RateLimit-Limit, RateLimit-Remaining, RateLimit-Reset, Retry-After, X-Pagination-Per-Page, X-Pagination-Total-Entries'
+const allowedHeaders =
+  'authorization, content-type, if-match, if-none-match, x-graphql-cost, x-xurrent-account, x-4me-account'
+const preflightSeconds = '600'
+
+/** Lets pages of these origins call; of no others. Credentials are tokens that pages send themselves, never cookies. */
+export function createCors(origins: readonly string[]) {
+  const originOf = (request: Request) => origins.find((origin) => origin === request.headers.get('origin'))
+  return {
+    /** The answer to a browser that asks before it calls; undefined for every other request. */
+    preflight(request: Request): Response | undefined {
+      if (request.method !== 'OPTIONS' || !request.headers.has('access-control-request-method')) return undefined
+      if (!originOf(request)) return undefined
+      return new Response(null, {
+        status: 204,
+        headers: {
+          'access-control-allow-methods': 'GET, HEAD, POST, PATCH, PUT, DELETE',
+          'access-control-allow-headers': allowedHeaders,
+          'access-control-max-age': preflightSeconds,
+        },
+      })
+    },
+    headersFor(request: Request): Record<string, string> {
+      const origin = originOf(request)
+      return origin ? { 'access-control-allow-origin': origin, 'access-control-expose-headers': exposedHeaders } : {}
+    },
+  }
+}
