@@ -80,9 +80,9 @@ export function createApp(options: AppOptions): Handler {
       const response = preflight ?? (await route(request, address))
       return withHeaders(response, { ...securityHeaders, ...cors.headersFor(request) })
     },
-    refuse: (pathname, { status, message }) =>
+    refuse: (pathname, { status, message, isBody = false }) =>
       withHeaders(
-        isRest(pathname) ? refuseUnreadable(status, message) : refuseGraphQL(status, message),
+        isRest(pathname) ? refuseUnreadable(status, message, isBody) : refuseGraphQL(status, message),
         securityHeaders,
       ),
   }

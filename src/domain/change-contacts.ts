@@ -111,9 +111,9 @@ const changeStatement = defineStatement<Record<string, ParameterValue>, ChangeRo
         and (coalesce(j.label, t.label), coalesce(j.value, t.value), coalesce(j.integration, t.integration))
           is distinct from (t.label, t.value, t.integration)
       returning c.*
-    ), forgotten as (
-      delete from ${contactLookups} l using updated u, judged j
-      where l.account_id = u.account_id and l.contact_id = u.id and j.id = u.id and l.key <> all(j.keys)
+    ), looked_up_anew as materialized (
+      select set_contact_keys(u.account_id, u.id, u.channel, j.keys) as id
+      from updated u join judged j on j.id = u.id where j.keys is not null
     ), wanted as materialized (
       select a.*, nextval(pg_get_serial_sequence('contacts', 'id')) as id, p.account_id, p.id as organization_id
       from permitted p, jsonb_to_recordset(${param('added', 'jsonb')}) as a(
@@ -125,9 +125,6 @@ const changeStatement = defineStatement<Record<string, ParameterValue>, ChangeRo
     ), looked_up as (
       insert into ${contactLookups} (account_id, channel, key, contact_id)
       select account_id, channel, key, id from wanted, unnest(keys) as key
-      union all
-      select u.account_id, u.channel, key, u.id from updated u join judged j on j.id = u.id, unnest(j.keys) as key
-      on conflict do nothing
     ), revision as (
       update ${organizations} o set contacts_revision = o.contacts_revision + 1
       from permitted p where o.account_id = p.account_id and o.id = p.id and (
@@ -138,7 +135,8 @@ const changeStatement = defineStatement<Record<string, ParameterValue>, ChangeRo
     union all
     select 'added', 'add', w.position, ${contactColumns('a')} from added a join wanted w on w.id = a.id
     union all
-    select 'updated', 'update', j.position, ${contactColumns('u')} from updated u join judged j on j.id = u.id
+    select 'updated', 'update', j.position, ${contactColumns('u')}
+    from updated u join judged j on j.id = u.id left join looked_up_anew a on a.id = u.id
     union all
     select coalesce(j.fault, case when j.removes then 'removed' else 'updated' end),
       case when j.removes then 'remove' else 'update' end, j.position, ${contactColumns('t')}

@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto'
 import { domainToASCII } from 'node:url'
 import { type Channel, channelLabels, type Label } from '../db/tables.ts'
 import { invisible } from './parse.ts'
@@ -100,7 +101,13 @@ export const channelNames = Object.keys(channels) as Channel[]
 const hostName = /^(?:[\w.-]+|\[[\da-f:.]+\])$/
 
 const longestKey = 255
-const shorten = (key: string) => [...key].slice(0, longestKey).join('')
+
+/** A key that is too long for the index becomes its beginning and a digest of all of it. */
+function shorten(key: string): string {
+  const points = [...key]
+  if (points.length <= longestKey) return key
+  return `${points.slice(0, longestKey - 44).join('')}#${createHash('sha256').update(key).digest('base64url')}`
+}
 
 /** Case makes no difference in practice, and an internationalized domain has one ASCII form. */
 function emailKey(text: string): string {
@@ -116,11 +123,26 @@ function websiteKey(text: string): string {
   return shorten(url.host.replace(/^www\./, '') + url.pathname.replace(/\/$/, '') + url.search)
 }
 
-/** The scheme before the first colon, unless that colon is followed by a port (`localhost:8080`). */
+/**
+ * The scheme before the first colon. What looks like one is a host with a port where digits follow, as in
+ * `localhost:8080`, unless a scheme of that name could be followed.
+ */
 function schemeOf(text: string): string | undefined {
-  const [, scheme, rest] = /^([a-z][a-z0-9+.-]*):(.*)$/isu.exec(text) ?? []
-  return scheme === undefined || /^\d+(?:[/?#]|$)/.test(rest!) ? undefined : scheme.toLowerCase()
+  const [, name, rest] = /^([a-z][a-z0-9+.-]*):(.*)$/isu.exec(text) ?? []
+  if (name === undefined) return undefined
+  const scheme = name.toLowerCase()
+  const isPort = /^\d{1,5}(?:[/?#]|$)/.test(rest!) && !schemes.has(scheme)
+  return isPort ? undefined : scheme
 }
+
+/** Schemes that some program follows; no host has such a name. */
+const schemes = new Set(
+  (
+    'about blob callto cid content data facetime file filesystem ftp geo http https intent jar javascript ldap livescript ' +
+    'magnet mailto market mid mocha ms-settings news nntp rtsp sftp sip sips skype sms ssh tel telnet urn vbscript ' +
+    'view-source vnc ws wss xmpp'
+  ).split(' '),
+)
 
 function webUrl(text: string): URL | undefined {
   const scheme = schemeOf(text)

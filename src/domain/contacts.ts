@@ -232,15 +232,11 @@ const updateStatement = defineStatement<Record<string, ParameterValue>, Judged>(
       returning c.*
     ), revision as (
       ${bumpRevision('updated')}
-    ), forgotten as (
-      delete from ${contactLookups} l using updated u
-      where l.account_id = ${account} and l.contact_id = u.id and l.key <> all(${param('keys', 'text[]')})
-    ), looked_up as (
-      insert into ${contactLookups} (account_id, channel, key, contact_id)
-      select account_id, channel, key, id from updated, unnest(${param('keys', 'text[]')}) as key
-      on conflict do nothing
+    ), looked_up as materialized (
+      select set_contact_keys(account_id, id, channel, ${param('keys', 'text[]')}) as id from updated
+      where ${param('keys', 'text[]')} is not null
     )
-    select null, ${contactColumns('updated')} from updated
+    select null, ${contactColumns('updated')} from updated left join looked_up on looked_up.id = updated.id
     union all
     select j.fault, ${contactColumns('j')} from judged j where not exists (select from updated)`,
   toJudged,

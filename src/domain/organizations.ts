@@ -150,7 +150,7 @@ type UpdateFault = 'NO_PARENT' | 'CYCLE' | null
  */
 const updateStatement = defineStatement<
   Record<string, ParameterValue>,
-  { fault: UpdateFault; organization: Organization }
+  { fault: UpdateFault; isNameTaken: boolean; organization: Organization }
 >(
   'update_organization',
   sql`with change as (
@@ -164,7 +164,10 @@ const updateStatement = defineStatement<
         when is_same_or_ancestor(${account}, ${param('id', 'bigint')}, change.parent_id) then 'CYCLE'
       end as fault from change
     ), target as materialized (
-      select o.*, move.given, move.fault, move.parent_id as new_parent_id from ${organizations} o, move
+      select o.*, move.given, move.fault, move.parent_id as new_parent_id, exists (
+        select from ${organizations} n
+        where n.account_id = ${account} and n.name = move.given ->> 'name' and n.id <> o.id
+      ) as is_name_taken from ${organizations} o, move
       where o.account_id = ${account} and o.id = ${param('id', 'bigint')}
       for no key update of o
     ), updated as (
@@ -181,10 +184,10 @@ const updateStatement = defineStatement<
           'source', t.source, 'sourceID', t.source_id) @> t.given
       returning o.*
     )
-    select null, ${organizationColumns('updated')} from updated
+    select null, false, ${organizationColumns('updated')} from updated
     union all
-    select t.fault, ${organizationColumns('t')} from target t where not exists (select from updated)`,
-  ([fault, ...cells]) => ({ fault, organization: toOrganization(cells) }),
+    select t.fault, t.is_name_taken, ${organizationColumns('t')} from target t where not exists (select from updated)`,
+  ([fault, isNameTaken, ...cells]) => ({ fault, isNameTaken, organization: toOrganization(cells) }),
 )
 
 /** Renames, disables or moves an organization. With nothing to change, nothing is written. */
@@ -196,7 +199,7 @@ export async function updateOrganization(ctx: Context, input: unknown): Promise<
   )
   if (!updated) throw new NotFoundError('Organization', ['id'])
   if (updated.fault === 'NO_PARENT') throw new NotFoundError('Organization', ['parentId'])
-  if (updated.fault === 'CYCLE') throw new ValidationError([cycle])
+  if (updated.fault === 'CYCLE') throw new ValidationError(updated.isNameTaken ? [nameTaken, cycle] : [cycle])
   return updated.organization
 }
 

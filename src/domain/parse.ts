@@ -36,11 +36,12 @@ export function report(context: z.core.$RefinementCtx, code: IssueCode, message:
 
 const longestQuote = 40
 
-/** What a message repeats of an input: JSON, cut where it is long. */
+/** What a message repeats of an input: texts cut where they are long, lists and objects by their kind alone. */
 export function quote(given: unknown): string {
-  const text = typeof given === 'string' ? given : (JSON.stringify(given) ?? String(given))
-  const shown = text.length > longestQuote ? `${text.slice(0, longestQuote)}…` : text
-  return typeof given === 'string' ? JSON.stringify(shown) : shown
+  if (Array.isArray(given)) return 'that is a list'
+  if (typeof given === 'object' && given !== null) return 'that is an object'
+  if (typeof given !== 'string') return String(given)
+  return JSON.stringify(given.length > longestQuote ? `${given.slice(0, longestQuote)}…` : given)
 }
 
 const control = /\p{Cc}/u

@@ -4,8 +4,10 @@ import type { Logger } from 'pino'
 
 /** Why a request could not be read. */
 export interface Refusal {
-  status: 400 | 405 | 413
+  status: 400 | 405 | 413 | 415
   message: string
+  /** Whether it is the body that cannot be read. */
+  isBody?: boolean
 }
 
 export interface Handler {
@@ -34,6 +36,11 @@ export interface RunningServer {
 }
 
 const headersTimeoutMs = 10_000
+
+const clientErrors: Record<string, [status: string, message: string]> = {
+  HPE_HEADER_OVERFLOW: ['431 Request Header Fields Too Large', 'The headers are too long.'],
+  ERR_HTTP_REQUEST_TIMEOUT: ['408 Request Timeout', 'The request took too long to arrive.'],
+}
 const requestTimeoutMs = 30_000
 /** How much of a refused body is read past before the connection is cut. */
 const maxReadPastBytes = 64 * 1024 * 1024
@@ -58,6 +65,15 @@ export async function listen({
     })
   })
   server.maxConnections = maxConnections
+  // What is not even HTTP gets an answer, too, and in JSON.
+  server.on('clientError', (error: NodeJS.ErrnoException, socket) => {
+    if (error.code === 'ECONNRESET' || !socket.writable) return void socket.destroy()
+    const [status, message] = clientErrors[error.code ?? ''] ?? ['400 Bad Request', 'The request is not valid HTTP.']
+    const body = JSON.stringify({ message })
+    socket.end(
+      `HTTP/1.1 ${status}\r\nContent-Type: application/json; charset=utf-8\r\nContent-Length: ${Buffer.byteLength(body)}\r\nConnection: close\r\n\r\n${body}`,
+    )
+  })
   await new Promise<void>((resolve, reject) => {
     server.once('error', reject)
     server.listen(port, host, resolve)
@@ -129,6 +145,10 @@ async function readRequest(req: IncomingMessage, maxBodyBytes: number): Promise<
   const url = `http://${host}${target}`
   if (!target.startsWith('/') || !URL.canParse(url))
     return { status: 400, message: 'The request target must be a path.' }
+  const encoding = req.headers['content-encoding'] ?? 'identity'
+  if (encoding.toLowerCase() !== 'identity') {
+    return { status: 415, message: `The content encoding ${encoding} is not taken; send the body as it is.` }
+  }
   const body = method === 'GET' || method === 'HEAD' ? undefined : await readBody(req, maxBodyBytes)
   if (typeof body === 'object') return body
   const headers = new Headers()
@@ -156,7 +176,7 @@ async function readBody(req: IncomingMessage, maxBodyBytes: number): Promise<str
   try {
     return utf8.decode(Buffer.concat(chunks))
   } catch {
-    return { status: 400, message: 'The body is not valid UTF-8.' }
+    return { status: 400, message: 'The body is not valid UTF-8.', isBody: true }
   }
 }
 

@@ -99,7 +99,7 @@ async function add(call: Call): Promise<Reply> {
     throw new ValidationError([...issuesOf(partsWithoutChannel, partsOf(body)), ...issuesOf(newContact, {})])
   const contact = Object.fromEntries(named.map((channel) => [channel, { ...partsOf(body), value: body[channel] }]))
   const added = await addContact(ctx, { organizationId: id, contact })
-  const location = `${url.pathname.replace(/(\.json|\/)$/, '')}/${added.id}`
+  const location = `${url.pathname.replace(/(\.json)?\/?$/, '')}/${added.id}`
   return { status: 201, headers: { location }, ...shown(added, fields) }
 }
 

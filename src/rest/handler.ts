@@ -14,8 +14,8 @@ export function createRestHandler(options: Omit<RouterOptions, 'routes'>) {
 }
 
 /** The answer to a request that could not be read: too long, or not UTF-8, which no JSON is. */
-export function refuseUnreadable(status: number, message: string): Response {
-  return errorResponse(status === 400 ? invalidJson() : new RestError(status, { message }))
+export function refuseUnreadable(status: number, message: string, isBody: boolean): Response {
+  return errorResponse(status === 400 && isBody ? invalidJson() : new RestError(status, { message }))
 }
 
 /** The answer to a request that was not let in. */

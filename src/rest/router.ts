@@ -136,17 +136,19 @@ function allowedMethods(methods: readonly string[]): string {
   return [...methods.flatMap((method) => (method === 'GET' ? ['GET', 'HEAD'] : [method])), 'OPTIONS'].join(', ')
 }
 
-/** Whether the caller takes the media type: no Accept header takes anything. */
+/** Whether the caller takes the media type: no Accept header takes anything, and the most specific range decides. */
 function accepts(accept: string | null, wanted: string): boolean {
   if (!accept?.trim()) return true
-  return accept
-    .toLowerCase()
-    .split(',')
-    .some((range) => {
-      const [type, ...parameters] = range.split(';').map((part) => part.trim())
-      const isRefused = parameters.some((parameter) => /^q=0(\.0*)?$/.test(parameter))
-      return !isRefused && (type === wanted || type === '*/*' || type === wanted.replace(/\/.*/, '/*'))
-    })
+  const ranges = new Map(
+    accept
+      .toLowerCase()
+      .split(',')
+      .map((range) => {
+        const [type = '', ...parameters] = range.split(';').map((part) => part.trim())
+        return [type, !parameters.some((parameter) => /^q=0(\.0*)?$/.test(parameter))]
+      }),
+  )
+  return ranges.get(wanted) ?? ranges.get(wanted.replace(/\/.*/, '/*')) ?? ranges.get('*/*') ?? false
 }
 
 async function readBody(request: Request): Promise<Record<string, unknown>> {
@@ -161,10 +163,11 @@ async function readBody(request: Request): Promise<Record<string, unknown>> {
 function toResponse(request: Request, { status, body, headers, etag }: Reply, type: string): Response {
   if (status === 204) return new Response(null, { status, headers })
   const text = typeof body === 'string' ? body : JSON.stringify(body)
-  const tag = etag ?? weakTagOf(text)
+  // A page whose links or total have changed is another one, although its rows are the same.
+  const tag = etag ?? weakTagOf([text, ...Object.values(headers ?? {})].join('\n'))
   const isRead = request.method === 'GET' || request.method === 'HEAD'
   if (isRead && isMatch(request.headers.get('if-none-match'), tag)) {
-    return new Response(null, { status: 304, headers: { etag: tag } })
+    return new Response(null, { status: 304, headers: { ...headers, etag: tag } })
   }
   const all = { ...headers, etag: tag, 'content-type': `${type}; charset=utf-8` }
   return new Response(request.method === 'HEAD' ? null : text, { status, headers: all })

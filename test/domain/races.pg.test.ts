@@ -73,6 +73,12 @@ const lockWaits = defineStatement<Record<never, never>, number>(
 )
 const waitingForLocks = async () => (await database.db.run(lockWaits, {}))[0]!
 
+const lookups = defineStatement<{ ids: readonly number[] }, [number, string]>(
+  'test_lookups',
+  sql`select contact_id, key from contact_lookups where contact_id = any(${param('ids', 'bigint[]')}) order by 1, 2`,
+  (cells) => cells,
+)
+
 const together = (count: number, verb: (i: number) => Promise<unknown>) =>
   Promise.all(Array.from({ length: count }, (_, i) => settled(verb(i))))
 
@@ -151,6 +157,26 @@ describe('an update that commits while another verb waits for it', () => {
     )
 
     expect(outcome).toMatchObject({ label: 'fax', value: '+44 20 7946 0958', version: 3 })
+  })
+
+  it('leaves no key of its value in the reverse look-up, once another value has replaced it', async () => {
+    const { id } = await anOrganization(database.ctx)
+    const one = await aContact(database.ctx, id, { channel: 'email' })
+    const several = await aContact(database.ctx, id, { channel: 'email' })
+    await overlapping(
+      (ctx) => updateContact(ctx, { id: one.id, change: email('first@race.example') }),
+      (ctx) => updateContact(ctx, { id: one.id, change: email('second@race.example') }),
+    )
+    await overlapping(
+      (ctx) => updateContact(ctx, { id: several.id, change: email('first@race.example') }),
+      (ctx) =>
+        changeContacts(ctx, { organizationId: id, update: [{ id: several.id, change: email('second@race.example') }] }),
+    )
+
+    expect(await database.db.run(lookups, { ids: [one.id, several.id] })).toEqual([
+      [one.id, 'second@race.example'],
+      [several.id, 'second@race.example'],
+    ])
   })
 
   it('is what a removal with an older version conflicts with, and a removal without one removes', async () => {
@@ -283,12 +309,6 @@ describe('a storm of every verb on two organizations', () => {
     sql`select sum(contacts_revision) from organizations where id = any(${param('ids', 'bigint[]')})`,
     ([sum]) => Number(sum),
   )
-  const lookups = defineStatement<{ ids: readonly number[] }, [number, string]>(
-    'test_lookups',
-    sql`select contact_id, key from contact_lookups where contact_id = any(${param('ids', 'bigint[]')}) order by 1, 2`,
-    (cells) => cells,
-  )
-
   it('ends without a deadlock, with a revision for each change and the look-up in step', async () => {
     const organizations = [(await anOrganization(database.ctx)).id, (await anOrganization(database.ctx)).id]
     let changes = 0

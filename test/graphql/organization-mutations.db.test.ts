@@ -210,6 +210,14 @@ describe('updateOrganization', () => {
     ])
   })
 
+  it('tells a cycle and a taken name together', async () => {
+    const { name } = await anOrganization(database.ctx)
+    const { id } = await anOrganization(database.ctx)
+    const result = await refused(() => update({ id, parentId: id, name }))
+
+    expect(result.issues).toEqual([taken, { path: ['parentId'], code: 'CYCLE', message: expect.any(String) }])
+  })
+
   it('moves an organization beneath a sibling with all that is beneath it', async () => {
     const root = await anOrganization(database.ctx)
     const [left, right] = [

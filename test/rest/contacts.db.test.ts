@@ -404,6 +404,8 @@ describe('methods and types', () => {
   it.each([
     ['text/html', 406],
     ['application/json;q=0', 406],
+    ['application/json;q=0, */*', 406],
+    ['text/*, */*;q=0.1', 200],
     ['application/xml, application/json;q=0.5', 200],
     ['application/*', 200],
     ['*/*', 200],
