@@ -556,3 +556,14 @@ function randomFrom(seed: number): () => number {
     return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32
   }
 }
+
+describe('keys that are too long', () => {
+  it('stay apart, though their beginnings are the same', () => {
+    const keyOf = (length: number) => channels.website.searchKey(`https://x.example/${'漢'.repeat(length)}`)!
+    const keys = [60, 240, 241].map(keyOf)
+
+    expect(new Set(keys).size).toBe(3)
+    for (const key of keys) expect([...key].length).toBeLessThanOrEqual(255)
+    expect(channels.website.lookupKeys(`x.example/${'漢'.repeat(240)}`)).toEqual([keys[1]])
+  })
+})

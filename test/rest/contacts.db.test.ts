@@ -196,6 +196,33 @@ describe('adding', () => {
   })
 })
 
+describe('adding in odd ways', () => {
+  it('takes a label that is a very deep list for what it is: no label', async () => {
+    const label = '['.repeat(20_000) + ']'.repeat(20_000)
+    const { status, body } = await refused(() => call('POST', contactsPath(), `{"email":"a@b","label":${label}}`))
+
+    expect([status, body]).toEqual([
+      422,
+      invalid(['label', 'Label that is a list is not one of general, service_desk']),
+    ])
+  })
+
+  it('tells where the contact is, without what stood at the end of the path', async () => {
+    const { headers, body } = await call('POST', `${contactsPath()}.json/`, { label: 'general', email: 'a@b' })
+
+    expect(headers.get('location')).toBe(`/v1${contactsPath()}/${body.id}`)
+  })
+
+  it.each(['javascript:1/alert(1)', 'JavaScript:0?alert(1):0', 'data:1/x', 'tel:5551234', 'file:1/etc', 'mailto:25'])(
+    'refuses the website %s, whose scheme some program follows',
+    async (website) => {
+      const { status, body } = await refused(() => call('POST', contactsPath(), { label: 'general', website }))
+
+      expect([status, body.errors[0][0]]).toEqual([422, 'website'])
+    },
+  )
+})
+
 describe.each(['PATCH', 'PUT'])('%s', (method) => {
   it('changes what is given and keeps the rest', async () => {
     const first = await call(method, contactPath(), { telephone: '+44 20 7946 0958' })
@@ -425,6 +452,18 @@ describe('tags', () => {
     expect(tag).toMatch(/^W\/"/)
     expect([same.status, same.text, same.headers.get('etag')]).toEqual([304, '', tag])
     expect([changed.status, changed.body.length]).toEqual([200, 2])
+  })
+
+  it('of a page change with its links and its total, though its rows stay', async () => {
+    const first = await call('GET', `${contactsPath()}?per_page=1`)
+    await aContact(database.ctx, organization.id, { channel: 'website' })
+    const again = await call('GET', `${contactsPath()}?per_page=1`, undefined, {
+      'if-none-match': first.headers.get('etag')!,
+    })
+
+    expect(again.status).toBe(200)
+    expect(again.body).toEqual(first.body)
+    expect(again.headers.get('x-pagination-total-entries')).toBe('2')
   })
 
   it('of a contact are strong, and compared weakly when reading', async () => {

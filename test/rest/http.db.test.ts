@@ -1,4 +1,5 @@
 import { request } from 'node:http'
+import { connect } from 'node:net'
 import { text as readText } from 'node:stream/consumers'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { createApp } from '../../src/app.ts'
@@ -63,6 +64,27 @@ describe('the REST API over HTTP', () => {
     ['/v1/', 404, 'Not Found'],
   ])('answers %s by %i', async (target, status, message) => {
     expect(await send('GET', target)).toEqual({ status, body: { message } })
+  })
+
+  it('takes no body that is encoded', async () => {
+    const { hostname, port } = new URL(server.url)
+    const headers = { 'content-type': 'application/json', 'content-encoding': 'gzip' }
+    const response = await fetch(`http://${hostname}:${port}${path}`, { method: 'POST', headers, body: '{}' })
+
+    expect([response.status, await response.json()]).toEqual([
+      415,
+      { message: 'The content encoding gzip is not taken; send the body as it is.' },
+    ])
+  })
+
+  it('answers in JSON what is no HTTP at all', async () => {
+    const { hostname, port } = new URL(server.url)
+    const socket = connect(Number(port), hostname)
+    socket.end('BREW /v1 HTCPCP/1.0\r\n\r\n')
+    const answer = await readText(socket)
+
+    expect(answer).toMatch(/^HTTP\/1\.1 400 Bad Request\r\n/)
+    expect(answer).toContain('{"message":"The request is not valid HTTP."}')
   })
 
   it('names a method that there is not', async () => {
