@@ -15,6 +15,8 @@ export interface Config {
   /** Undefined where callers are not counted. */
   rateLimit: RateLimitConfig | undefined
   corsOrigins: readonly string[]
+  /** Where callers believe to be, behind a proxy; undefined where their Host header says so. */
+  publicOrigin: string | undefined
 }
 
 export type AuthConfig =
@@ -161,6 +163,7 @@ export function readConfig(env: NodeJS.ProcessEnv): Config {
       nodes: integer('MAX_NODES', 50_000, 1, 100_000_000),
       connections: integer('MAX_CONNECTIONS', 10_000, 1, 1_000_000),
     },
+    publicOrigin: read('PUBLIC_URL', undefined, parseOrigin, 'an origin such as https://api.example'),
     rateLimit: onOff('RATE_LIMIT', !isLocal) ? rateLimit : undefined,
     corsOrigins: read(
       'CORS_ORIGINS',
@@ -190,6 +193,11 @@ function parsePublicKey(text: string): string | undefined {
   } catch {
     return undefined
   }
+}
+
+function parseOrigin(text: string): string | undefined {
+  const origin = parseHttpUrl(text)?.origin
+  return origin === text.replace(/\/$/, '') ? origin : undefined
 }
 
 function parseOrigins(text: string): string[] | undefined {

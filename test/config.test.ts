@@ -25,6 +25,7 @@ const defaults: Config = {
   },
   rateLimit: undefined,
   corsOrigins: [],
+  publicOrigin: undefined,
 }
 
 const expectedDatabaseUrl = 'postgres://USER:PASSWORD@HOST:PORT/DATABASE, pglite:FOLDER or pglite:memory'
@@ -71,6 +72,13 @@ describe('readConfig', () => {
     ['HOST', '127.0.0.2', { host: '127.0.0.2' }],
     ['HOST', '::1', { host: '::1' }],
     ['HOST', ' localhost ', { host: 'localhost' }],
+    ['PUBLIC_URL', 'https://api.example', { publicOrigin: 'https://api.example' }],
+    ['PUBLIC_URL', 'https://api.example:8443/', { publicOrigin: 'https://api.example:8443' }],
+    [
+      'CORS_ORIGINS',
+      'https://a.example, http://b.example:81',
+      { corsOrigins: ['https://a.example', 'http://b.example:81'] },
+    ],
     ['PORT', '0', { port: 0 }],
     ['PORT', '1', { port: 1 }],
     ['PORT', '65535', { port: 65_535 }],
@@ -244,6 +252,7 @@ describe('.env.example', () => {
     const empty = Object.keys(documented).filter((name) => documented[name] === '')
 
     expect(empty).toEqual([
+      'PUBLIC_URL',
       'JWT_JWKS_URL',
       'JWT_PUBLIC_KEY',
       'JWT_ISSUER',

@@ -85,11 +85,18 @@ function stopSignal(): Promise<void> {
 }
 
 async function listenOrExplain(
-  { host, port, limits }: Config,
+  { host, port, limits, publicOrigin }: Config,
   options: Pick<Parameters<typeof listen>[0], 'handler' | 'log'>,
 ): Promise<RunningServer> {
   try {
-    return await listen({ ...options, host, port, maxBodyBytes: limits.bodyBytes, maxConnections: limits.connections })
+    return await listen({
+      ...options,
+      host,
+      port,
+      maxBodyBytes: limits.bodyBytes,
+      maxConnections: limits.connections,
+      publicOrigin,
+    })
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException
     if (code === 'EADDRINUSE') throw new OperatorError(`Port ${port} of ${host} is taken: set PORT to another one.`)

@@ -22,6 +22,8 @@ export interface ServerOptions {
   /** Bodies above this are refused. */
   maxBodyBytes: number
   maxConnections: number
+  /** The origin of links in answers; undefined takes the Host header for it. */
+  publicOrigin?: string | undefined
   host: string
   /** 0 takes any free port. */
   port: number
@@ -51,13 +53,14 @@ export async function listen({
   handler,
   maxBodyBytes,
   maxConnections,
+  publicOrigin,
   host,
   port,
   log,
 }: ServerOptions): Promise<RunningServer> {
   let closing = false
   const server = createServer({ headersTimeout: headersTimeoutMs, requestTimeout: requestTimeoutMs }, (req, res) => {
-    answer(req, res, handler, maxBodyBytes, () => closing).catch((error: NodeJS.ErrnoException) => {
+    answer(req, res, handler, { maxBodyBytes, publicOrigin }, () => closing).catch((error: NodeJS.ErrnoException) => {
       // A caller that has gone away takes its connection along; anything else is worth knowing.
       if (!req.socket.destroyed)
         log.error({ error: { type: error.name, code: error.code } }, 'a request could not be answered')
@@ -98,10 +101,10 @@ async function answer(
   req: IncomingMessage,
   res: ServerResponse,
   handler: Handler,
-  maxBodyBytes: number,
+  reading: Reading,
   isClosing: () => boolean,
 ): Promise<void> {
-  const read = await readRequest(req, maxBodyBytes)
+  const read = await readRequest(req, reading)
   const address = req.socket.remoteAddress ?? ''
   const response = read instanceof Request ? await handler.handle(read, address) : handler.refuse(req.url ?? '', read)
   res.statusCode = response.status
@@ -138,11 +141,13 @@ function readPast(req: IncomingMessage): Promise<void> {
 /** Where the caller believes to be, for links in answers. */
 const hostHeader = /^(?:[\w.-]+|\[[\da-f:.]+\])(?::\d{1,5})?$/i
 
-async function readRequest(req: IncomingMessage, maxBodyBytes: number): Promise<Request | Refusal> {
+type Reading = Pick<ServerOptions, 'maxBodyBytes' | 'publicOrigin'>
+
+async function readRequest(req: IncomingMessage, { maxBodyBytes, publicOrigin }: Reading): Promise<Request | Refusal> {
   const { method = 'GET', url: target = '' } = req
   const host = req.headers.host ?? 'localhost'
   if (!hostHeader.test(host)) return { status: 400, message: 'The Host header is not a host with an optional port.' }
-  const url = `http://${host}${target}`
+  const url = (publicOrigin ?? `http://${host}`) + target
   if (!target.startsWith('/') || !URL.canParse(url))
     return { status: 400, message: 'The request target must be a path.' }
   const encoding = req.headers['content-encoding'] ?? 'identity'

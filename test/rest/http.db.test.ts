@@ -66,6 +66,19 @@ describe('the REST API over HTTP', () => {
     expect(await send('GET', target)).toEqual({ status, body: { message } })
   })
 
+  it('links to where callers believe to be', async () => {
+    const behindProxy = await listen({
+      handler: createApp(appOptionsFor(database.ctx)),
+      ...serverOptions,
+      publicOrigin: 'https://api.example',
+    })
+    const links = async ({ url }: RunningServer) => (await fetch(url + path)).headers.get('link')
+
+    expect(await links(server)).toBe(`<${server.url}${path}?per_page=100>; rel="first"`)
+    expect(await links(behindProxy)).toBe(`<https://api.example${path}?per_page=100>; rel="first"`)
+    await behindProxy.close(0)
+  })
+
   it('takes no body that is encoded', async () => {
     const { hostname, port } = new URL(server.url)
     const headers = { 'content-type': 'application/json', 'content-encoding': 'gzip' }
