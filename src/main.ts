@@ -24,7 +24,8 @@ const commands = [
   schemaCommand(),
   openApiCommand(),
 ]
-for (const command of commands) program.addCommand(command.copyInheritedSettings(program))
+for (const command of commands) program.addCommand(command)
+inherit(program)
 
 // Who reads the output may go before its end, as `head` does.
 for (const stream of [process.stdout, process.stderr]) {
@@ -45,3 +46,8 @@ try {
 }
 // A connection on which PostgreSQL is still at work would keep the process.
 setTimeout(() => process.exit(), 500).unref()
+
+/** Commander hands its settings down to commands that it makes itself, and at that moment only. */
+function inherit(parent: Command): void {
+  for (const command of parent.commands) inherit(command.copyInheritedSettings(parent))
+}

@@ -1,5 +1,5 @@
 import { createPublicKey } from 'node:crypto'
-import { createRemoteJWKSet, type JWTPayload, type JWTVerifyGetKey, jwtVerify } from 'jose'
+import { createLocalJWKSet, createRemoteJWKSet, type JWTPayload, type JWTVerifyGetKey, jwtVerify } from 'jose'
 import type { Database } from '../db/client.ts'
 import { type Permission, permission } from '../db/tables.ts'
 import { type Account, findAccount } from '../domain/accounts.ts'
@@ -21,7 +21,7 @@ export interface JwtOptions {
   audience: string
   /** How far clocks may be apart, in seconds. */
   clockToleranceSeconds: number
-  /** The claim that names the account or the accounts. */
+  /** The claim that names the account, as a text, or the accounts, as a list. */
   accountClaim: string
   /** The claim with the permissions: a list, or a text with spaces between them. */
   permissionsClaim: string
@@ -49,21 +49,23 @@ export function byJwt(db: Database, options: JwtOptions): Authenticate {
       algorithms,
       requiredClaims: ['exp'],
     })
-    const named = await Promise.all(textsOf(payload[accountClaim]).map((name) => accounts.get(name)))
+    const names = new Set(textsOf(payload[accountClaim]))
+    const named = await Promise.all([...names].map((name) => accounts.get(name)))
     return {
       account: chooseAccount(
         headers,
         named.filter((account) => account !== undefined),
       ),
-      permissions: withIncluded(textsOf(payload[permissionsClaim]).filter(isPermission)),
+      permissions: withIncluded(wordsOf(payload[permissionsClaim]).filter(isPermission)),
       key: `subject ${payload.sub ?? ''} of ${issuer}`,
     }
   }
 }
 
+/** The one key, whatever key a token names; to a token of an algorithm that it is not for, there is none. */
 function fixedKey(pem: string): JWTVerifyGetKey {
-  const key = createPublicKey(pem)
-  return () => key
+  const keys = createLocalJWKSet({ keys: [createPublicKey(pem).export({ format: 'jwk' })] })
+  return ({ kid: _, ...header }, token) => keys(header, token)
 }
 
 async function verify(token: string, key: JWTVerifyGetKey, options: object): Promise<JWTPayload> {
@@ -80,6 +82,8 @@ async function verify(token: string, key: JWTVerifyGetKey, options: object): Pro
 const isPermission = (text: string): text is Permission => (permission.enumValues as readonly string[]).includes(text)
 
 function textsOf(claim: unknown): string[] {
-  if (typeof claim === 'string') return claim.split(' ').filter(Boolean)
-  return Array.isArray(claim) ? claim.filter((item) => typeof item === 'string') : []
+  return (Array.isArray(claim) ? claim : [claim]).filter((item) => typeof item === 'string')
 }
+
+/** A text holds several, as `scope` does. */
+const wordsOf = (claim: unknown) => (typeof claim === 'string' ? claim.split(' ') : textsOf(claim))

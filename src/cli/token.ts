@@ -69,9 +69,14 @@ function stateOf({ revokedAt, expiresAt }: Token): string {
 
 const units: Record<string, number> = { d: 86_400_000, h: 3_600_000, m: 60_000 }
 
+/** Date.parse reads a year out of nearly any text. */
+const instant = /^\d{4}-\d\d-\d\d(T\d\d:\d\d(:\d\d(\.\d{1,3})?)?(Z|[+-]\d\d:\d\d))?$/
+
 function parseExpiry(text: string): Date {
   const [, count, unit] = /^(\d{1,6})([dhm])$/.exec(text) ?? []
-  const at = new Date(unit === undefined ? Date.parse(text) : Date.now() + Number(count) * units[unit]!)
+  const at = new Date(
+    unit === undefined ? Date.parse(instant.test(text) ? text : '') : Date.now() + Number(count) * units[unit]!,
+  )
   if (Number.isNaN(at.getTime()))
     throw new InvalidArgumentError('It must be a time such as 90d, 12h or 30m, or an instant.')
   return at

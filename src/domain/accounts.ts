@@ -42,7 +42,9 @@ export async function createAccount(db: Database, input: unknown): Promise<Accou
 }
 
 export async function findAccount(db: Database, name: string): Promise<Account | undefined> {
-  const [account] = await db.run(byNameStatement, { name: name.replaceAll('\0', '').toWellFormed() })
+  // No account has such a name, and PostgreSQL would refuse to look for it.
+  if (name.includes('\0') || !name.isWellFormed()) return undefined
+  const [account] = await db.run(byNameStatement, { name })
   return account
 }
 

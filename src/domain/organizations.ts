@@ -50,6 +50,19 @@ export async function findOrganizations(ctx: Context, ids: readonly number[]): P
   return ctx.db.run(organizationsById, { account: ctx.account, ids })
 }
 
+const existsStatement = defineStatement<{ account: number; id: number }, boolean>(
+  'organization_exists',
+  sql`select exists (select from ${organizations} where account_id = ${account} and id = ${param('id', 'bigint')})`,
+  ([isThere]) => isThere,
+)
+
+/** Whether there is an organization whose contacts a caller may ask for. Nothing of it is shown. */
+export async function organizationExists(ctx: Context, id: number): Promise<boolean> {
+  requirePermission(ctx, 'contacts:read')
+  const [isThere] = await ctx.db.run(existsStatement, { account: ctx.account, id })
+  return isThere!
+}
+
 const ancestorsStatement = defineStatement<
   { account: number; ids: readonly number[] },
   { of: number; ancestor: Organization }

@@ -5,7 +5,7 @@ import type { Database } from '../db/client.ts'
 import { defineStatement, type ParameterValue, param } from '../db/statement.ts'
 import { accounts, maxLength, type Permission, permission, tokenAccounts, tokens } from '../db/tables.ts'
 import { ValidationError } from './errors.ts'
-import { line, parse, report } from './parse.ts'
+import { line, parse, report, storableText } from './parse.ts'
 
 /** Tells our tokens from others, for people and for scanners of published code. */
 export const tokenPrefix = 'cgw_'
@@ -56,7 +56,10 @@ const tokenColumns = sql`t.id, t.name, to_jsonb(t.permissions), (
 
 const tokenInput = z.object({
   name: line('Token name', maxLength.tokenName),
-  accounts: z.array(z.string()).min(1, 'At least one account must be named.'),
+  accounts: z
+    .array(storableText)
+    .min(1, 'At least one account must be named.')
+    .transform((names) => [...new Set(names)]),
   permissions: z
     .array(
       z.enum(permission.enumValues, {
@@ -75,7 +78,8 @@ const tokenInput = z.object({
 const createStatement = defineStatement<Record<string, ParameterValue>, { id: number | null; missing: string[] }>(
   'create_token',
   sql`with chosen as materialized (
-      select n.name, a.id from unnest(${param('accounts', 'text[]')}) as n(name) left join ${accounts} a on a.name = n.name
+      select n.name, n.place, a.id from unnest(${param('accounts', 'text[]')}) with ordinality as n(name, place)
+      left join ${accounts} a on a.name = n.name
     ), created as (
       insert into ${tokens} (name, hash, permissions, expires_at)
       select ${param('name', 'text')}, ${param('hash', 'text')}, ${param('permissions', 'permission[]')},
@@ -85,7 +89,7 @@ const createStatement = defineStatement<Record<string, ParameterValue>, { id: nu
     ), permitted as (
       insert into ${tokenAccounts} (account_id, token_id) select distinct chosen.id, created.id from chosen, created
     )
-    select (select id from created), (select coalesce(jsonb_agg(name), '[]') from chosen where id is null)`,
+    select (select id from created), (select coalesce(jsonb_agg(name order by place), '[]') from chosen where id is null)`,
   ([id, missing]) => ({ id, missing }),
 )
 

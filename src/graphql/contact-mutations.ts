@@ -6,6 +6,7 @@ import { addContact, clearContacts, removeContact, updateContact } from '../doma
 import { encodeId } from '../domain/ids.ts'
 import { builder } from './builder.ts'
 import { Contact, labelValues } from './contacts.ts'
+import { pageOf } from './relay.ts'
 import { defineMutation } from './results.ts'
 
 // The inputs have the shape that the verbs parse; a label enum for each channel shows the rule.
@@ -173,10 +174,12 @@ defineMutation('changeContacts', {
   fields: (t) => ({
     added: t.expose('added', {
       type: [Contact],
+      extensions: pageOf(maxChangesPerList),
       description: 'The contacts as they were added, in the order of the input.',
     }),
     updated: t.expose('updated', {
       type: [Contact],
+      extensions: pageOf(maxChangesPerList),
       description: 'The contacts as they are now, in the order of the input.',
     }),
     removedContactIds: t.exposeIDList('removedContactIds', {

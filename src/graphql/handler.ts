@@ -1,5 +1,5 @@
 import { GraphQLError, NoSchemaIntrospectionCustomRule } from 'graphql'
-import { createYoga, type Plugin } from 'graphql-yoga'
+import { _createLRUCache, createYoga, type Plugin } from 'graphql-yoga'
 import type { Admission } from '../auth/gate.ts'
 import type { Database } from '../db/client.ts'
 import type { GraphQLContext } from './builder.ts'
@@ -74,12 +74,27 @@ export function createGraphQLHandler(options: GraphQLHandlerOptions): GraphQLHan
     landingPage: false,
     cors: false,
     multipart: false,
+    parserAndValidationCache: { documentCache: keepingShort(), errorCache: keepingShort() },
     // The server bounds the body before it comes here.
     maxRequestBodySize: false,
   })
   return {
     isPage: (request) => graphiql && request.method === 'GET' && !!request.headers.get('accept')?.includes('text/html'),
     serve: async (request, admission) => yoga.fetch(request, { admission }),
+  }
+}
+
+const keptDocuments = 200
+const keptDocumentLength = 4096
+
+/** Yoga remembers documents. A parsed one can take a megabyte, so that its default of 1,024 would fill the memory. */
+function keepingShort<Value extends object>() {
+  const kept = _createLRUCache<Value>({ max: keptDocuments })
+  return {
+    get: (document: string) => kept.get(document),
+    set(document: string, value: Value) {
+      if (document.length <= keptDocumentLength) kept.set(document, value)
+    },
   }
 }
 

@@ -47,17 +47,32 @@ export interface NodeCount {
 /** What a document asks for, of each kind that has a limit. */
 export type DocumentCost = Omit<DocumentLimits, 'tokens'>
 
-/** Counts the tokens of a text; a text that is no document is left for the parser to refuse. */
-export function countTokens(text: string): number {
+/** Brackets within brackets. The parser calls itself for each: a thousand and more exhaust the stack. */
+const maxNesting = 200
+
+const opening: ReadonlySet<TokenKind> = new Set([TokenKind.BRACE_L, TokenKind.BRACKET_L, TokenKind.PAREN_L])
+const closing: ReadonlySet<TokenKind> = new Set([TokenKind.BRACE_R, TokenKind.BRACKET_R, TokenKind.PAREN_R])
+
+/** Counts the tokens of a text, and how deep its brackets go; a text that is no document is left for the parser to refuse. */
+export function scan(text: string): { tokens: number; nesting: number } {
   const lexer = new Lexer(new Source(text))
-  let count = 0
+  let tokens = 0
+  let open = 0
+  let nesting = 0
   try {
-    while (lexer.advance().kind !== TokenKind.EOF) count += 1
+    for (let { kind } = lexer.advance(); kind !== TokenKind.EOF; { kind } = lexer.advance()) {
+      tokens += 1
+      if (opening.has(kind)) open += 1
+      if (closing.has(kind)) open -= 1
+      nesting = Math.max(nesting, open)
+    }
   } catch {
     // The parser says what is wrong, and where.
   }
-  return count
+  return { tokens, nesting }
 }
+
+export const countTokens = (text: string): number => scan(text).tokens
 
 interface SelectionCost {
   depth: number
@@ -104,11 +119,14 @@ function measureOperation(
   fragments: Map<string, FragmentDefinitionNode>,
   given: Record<string, unknown>,
 ): DocumentCost {
-  const variables = { ...given }
+  // Without a prototype: a variable may be called `constructor`.
+  const variables: Record<string, unknown> = Object.assign(Object.create(null), given)
   let variableDirectives = 0
   for (const { variable, defaultValue, directives } of operation.variableDefinitions ?? []) {
     variableDirectives += directives?.length ?? 0
-    if (defaultValue) variables[variable.name.value] ??= plainValue(defaultValue)
+    // As in execution, a null that is given is not replaced by the default.
+    if (defaultValue && variables[variable.name.value] === undefined)
+      variables[variable.name.value] = plainValue(defaultValue)
   }
 
   const known = new Map<SelectionSetNode, SelectionCost>()
@@ -145,7 +163,10 @@ function measureOperation(
 
   const measureField = (field: FieldNode, parent: GraphQLCompositeType | undefined): SelectionCost => {
     const alias = field.alias ? 1 : 0
-    if (field.name.value.startsWith('__')) return { ...nothing, aliases: alias, depth: 1 }
+    if (field.name.value.startsWith('__')) {
+      const { aliases, directives } = measureSet(field.selectionSet, undefined)
+      return { ...nothing, aliases: aliases + alias, directives, depth: 1 }
+    }
     const definition = parent && 'getFields' in parent ? parent.getFields()[field.name.value] : undefined
     const type = definition && getNamedType(definition.type)
     const inner = measureSet(field.selectionSet, isCompositeType(type) ? type : undefined)
@@ -155,7 +176,7 @@ function measureOperation(
       aliases: inner.aliases + alias,
       directives: inner.directives,
       fields: 1,
-      nodes: count === undefined ? inner.nodes : count * (1 + inner.nodes),
+      nodes: count === undefined ? inner.nodes : Math.min(count * (1 + inner.nodes), Number.MAX_SAFE_INTEGER),
     }
   }
 
@@ -188,7 +209,8 @@ function nodeCountOf(
   }
   if (pageSize === undefined) return undefined
   const size = argument('first') ?? argument('last') ?? pageSize
-  return typeof size === 'number' && size >= 0 ? size : pageSize
+  // What is no size is refused later; until then it must not make the sum NaN.
+  return Number.isSafeInteger(size) && (size as number) >= 0 ? (size as number) : pageSize
 }
 
 /** The value of an argument, as far as numbers and lists of them are concerned. */
@@ -222,8 +244,12 @@ function longestList(value: unknown): number {
   return longest
 }
 
-const sentences: Record<keyof DocumentLimits, (actual: number, limit: number) => string> = {
+/** With the one that no operator needs to set. */
+type AllLimits = DocumentLimits & { nesting: number }
+
+const sentences: Record<keyof AllLimits, (actual: number, limit: number) => string> = {
   tokens: (actual, limit) => `The document has ${actual} tokens; at most ${limit} are allowed.`,
+  nesting: (actual, limit) => `The document has ${actual} brackets within each other; at most ${limit} are allowed.`,
   depth: (actual, limit) => `The document is ${actual} levels deep; at most ${limit} are allowed.`,
   aliases: (actual, limit) => `The document has ${actual} aliases; at most ${limit} are allowed.`,
   rootFields: (actual, limit) => `The operation has ${actual} fields; at most ${limit} are allowed.`,
@@ -233,11 +259,15 @@ const sentences: Record<keyof DocumentLimits, (actual: number, limit: number) =>
 }
 
 /** The refusal of a document that asks for more than it may: one error for each limit. */
-function tooComplex(kinds: readonly (keyof DocumentLimits)[], actual: Partial<DocumentLimits>, limits: DocumentLimits) {
+function tooComplex<Kind extends keyof AllLimits>(
+  kinds: readonly Kind[],
+  actual: Readonly<Record<Kind, number>>,
+  limits: Readonly<Record<Kind, number>>,
+) {
   const code: TopLevelCode = 'QUERY_TOO_COMPLEX'
   const errors = kinds.map(
     (kind) =>
-      new GraphQLError(sentences[kind](actual[kind]!, limits[kind]), {
+      new GraphQLError(sentences[kind](actual[kind], limits[kind]), {
         extensions: { code, limit: limits[kind], actual: actual[kind], http: { status: 400, spec: true } },
       }),
   )
@@ -259,10 +289,11 @@ export function useDocumentLimits(limits: DocumentLimits): Plugin {
   return {
     onParse({ params: { source } }) {
       const text = typeof source === 'string' ? source : source.body
-      // No text has more tokens than characters.
-      if (text.length <= limits.tokens) return
-      const tokens = countTokens(text)
+      // No text has more tokens or brackets than characters.
+      if (text.length <= Math.min(limits.tokens, maxNesting)) return
+      const { tokens, nesting } = scan(text)
       if (tokens > limits.tokens) throw tooComplex(['tokens'], { tokens }, limits)
+      if (nesting > maxNesting) throw tooComplex(['nesting'], { nesting }, { ...limits, nesting: maxNesting })
     },
     onValidate({ params: { schema, documentAST }, context }) {
       const { operationName, variables } = (context as Measured).params ?? {}

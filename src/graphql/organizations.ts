@@ -74,6 +74,9 @@ const listArguments = (t: Parameters<typeof pageArguments>[0]) => ({
   orderBy: t({ type: OrganizationOrder, description: 'By name unless given.' }),
 })
 
+/** For the limits, whatever there are: ancestors of ancestors multiply. */
+const countedAncestors = 20
+
 Organization.implement({
   description: 'A company, a branch or a department: whatever people reach by the contacts it has.',
   interfaces: [Node],
@@ -96,6 +99,7 @@ Organization.implement({
     }),
     ancestors: t.field({
       type: [Organization],
+      extensions: pageOf(countedAncestors),
       description: 'All above it, from the root down to its parent.',
       resolve: ({ id, parentId }, _args, { loaders }) => (parentId === null ? [] : loaders.ancestors.load(id)),
     }),

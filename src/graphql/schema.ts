@@ -1,4 +1,4 @@
-import { type GraphQLSchema, lexicographicSortSchema, printSchema } from 'graphql'
+import { type GraphQLObjectType, type GraphQLSchema, isObjectType, lexicographicSortSchema, printSchema } from 'graphql'
 import { builder } from './builder.ts'
 import './contact-mutations.ts'
 import './contacts.ts'
@@ -8,7 +8,27 @@ import './organizations.ts'
 
 /** The executable schema. */
 export function createSchema(): GraphQLSchema {
-  return builder.toSchema()
+  const schema = builder.toSchema()
+  for (const type of Object.values(schema.getTypeMap())) if (isObjectType(type)) rejectLater(type)
+  return schema
+}
+
+/**
+ * Arguments that are wrong throw at once. Within a list, the executor then leaves what the items before have begun to
+ * itself, and a rejection there that nobody waits for would end the process. A promise for each keeps them together.
+ */
+function rejectLater(type: GraphQLObjectType) {
+  for (const field of Object.values(type.getFields())) {
+    const { resolve } = field
+    if (!resolve || field.args.length === 0) continue
+    field.resolve = (...given) => {
+      try {
+        return resolve(...given)
+      } catch (error) {
+        return Promise.reject(error)
+      }
+    }
+  }
 }
 
 /** The schema as `schema.graphql` has it: sorted, so that its history shows changes alone. */

@@ -15,8 +15,9 @@ import {
   removeContact,
   updateContact,
 } from '../domain/contacts.ts'
+import { requirePermission } from '../domain/context.ts'
 import { type Issue, ValidationError } from '../domain/errors.ts'
-import { findOrganizations } from '../domain/organizations.ts'
+import { organizationExists } from '../domain/organizations.ts'
 import { issuesOf } from '../domain/parse.ts'
 import { plainError } from './errors.ts'
 import { type Fields, readFields, show } from './fields.ts'
@@ -71,12 +72,12 @@ async function list(call: Call): Promise<Reply> {
   const id = organizationOf(call)
   const fields = readFields(url, contactFields, listedFields)
   const { perPage, list } = readPage(url, contactListArguments)
-  const [[organization], [page], [total]] = await Promise.all([
-    findOrganizations(ctx, [id]),
+  const [isThere, [page], [total]] = await Promise.all([
+    organizationExists(ctx, id),
     contactPages(ctx, [id], list.page, list.filter),
     countContacts(ctx, [id], list.filter),
   ])
-  if (!organization) throw plainError(404)
+  if (!isThere) throw plainError(404)
   return {
     status: 200,
     body: page!.rows.map((contact) => show(contact, contactFields, fields)),
@@ -91,6 +92,7 @@ async function get(call: Call): Promise<Reply> {
 
 async function add(call: Call): Promise<Reply> {
   const { ctx, url, body } = call
+  requirePermission(ctx, 'contacts:write')
   const fields = readFields(url, contactFields, singleFields)
   refuseConditions(call)
   const id = organizationOf(call)
@@ -105,6 +107,7 @@ async function add(call: Call): Promise<Reply> {
 
 async function update(call: Call): Promise<Reply> {
   const { ctx, url, body } = call
+  requirePermission(ctx, 'contacts:write')
   const fields = readFields(url, contactFields, singleFields)
   const contact = await contactOf(call)
   const { channel, id, organizationId } = contact
@@ -117,6 +120,7 @@ async function update(call: Call): Promise<Reply> {
 }
 
 async function remove(call: Call): Promise<Reply> {
+  requirePermission(call.ctx, 'contacts:write')
   const contact = await contactOf(call)
   const { id, organizationId } = contact
   await removeContact(call.ctx, { id, organizationId, ifVersion: expectedVersion(call, contact) })
@@ -124,6 +128,7 @@ async function remove(call: Call): Promise<Reply> {
 }
 
 async function clear(call: Call): Promise<Reply> {
+  requirePermission(call.ctx, 'contacts:write')
   refuseConditions(call)
   await clearContacts(call.ctx, { organizationId: organizationOf(call) })
   return { status: 204 }

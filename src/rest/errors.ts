@@ -33,6 +33,7 @@ export const reasons = {
   413: 'Payload Too Large',
   415: 'Unsupported Media Type',
   422: 'Validation Failed',
+  429: 'Too Many Requests',
   500: 'Internal Server Error',
   503: 'Service Unavailable',
 } as const
