@@ -43,8 +43,7 @@ export function createApp(options: AppOptions): Handler {
       admission = await gate(request.headers, address)
     } catch (error) {
       const refusal = toEntryRefusal(error)
-      if (!refusal) throw error
-      if (refusal.status === 503) logUnexpected(error)
+      if (refusal.status >= 500) logUnexpected(error)
       return refuse(refusal)
     }
     try {

@@ -7,12 +7,12 @@ export function createCache<Value>(maxEntries: number, ttlMs: number, load: (key
       const found = entries.get(key)
       if (found && found.until > now) return found.value
       entries.delete(key)
-      const value = load(key)
-      entries.set(key, { value, until: now + ttlMs })
-      // A failure is not worth remembering.
-      value.catch(() => entries.delete(key))
+      const entry = { value: load(key), until: now + ttlMs }
+      entries.set(key, entry)
+      // A failure is not worth remembering; by then there may be a newer entry.
+      entry.value.catch(() => entries.get(key) === entry && entries.delete(key))
       if (entries.size > maxEntries) entries.delete(entries.keys().next().value!)
-      return value
+      return entry.value
     },
   }
 }

@@ -13,7 +13,7 @@ export interface Admission {
   leave(): void
 }
 
-/** Lets a request in, or throws what `toEntryRefusal` understands. */
+/** Lets a request in, or throws what `toEntryRefusal` puts into words. */
 export type Gate = (headers: Headers, address: string) => Promise<Admission>
 
 const noLimit = { headers: {}, leave: () => {} }
@@ -34,14 +34,20 @@ export function createGate(authenticate: Authenticate, limiter: RateLimiter | un
 }
 
 export interface EntryRefusal {
-  status: 400 | 401 | 403 | 429 | 503
-  code: 'BAD_USER_INPUT' | 'UNAUTHENTICATED' | 'FORBIDDEN' | 'RATE_LIMITED' | 'SERVICE_UNAVAILABLE'
+  status: 400 | 401 | 403 | 429 | 500 | 503
+  code:
+    | 'BAD_USER_INPUT'
+    | 'UNAUTHENTICATED'
+    | 'FORBIDDEN'
+    | 'RATE_LIMITED'
+    | 'SERVICE_UNAVAILABLE'
+    | 'INTERNAL_SERVER_ERROR'
   message: string
   headers: Record<string, string>
 }
 
-/** Why a request was not let in, for the door to put into its own form; undefined for a bug. */
-export function toEntryRefusal(error: unknown): EntryRefusal | undefined {
+/** Why a request was not let in, for the door to put into its own form. What is not known here is a bug: 500. */
+export function toEntryRefusal(error: unknown): EntryRefusal {
   if (error instanceof AuthError) {
     const { status, message, challenge } = error
     const codes = { 400: 'BAD_USER_INPUT', 401: 'UNAUTHENTICATED', 403: 'FORBIDDEN' } as const
@@ -54,5 +60,5 @@ export function toEntryRefusal(error: unknown): EntryRefusal | undefined {
     const message = 'Callers cannot be authenticated at the moment. Try again later.'
     return { status: 503, code: 'SERVICE_UNAVAILABLE', message, headers: { 'retry-after': '1' } }
   }
-  return undefined
+  return { status: 500, code: 'INTERNAL_SERVER_ERROR', message: 'Unexpected error.', headers: {} }
 }

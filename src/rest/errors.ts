@@ -25,6 +25,7 @@ export class RestError extends Error {
 /** What `message` says where there is no more to say than the status. */
 export const reasons = {
   400: 'Bad Request',
+  401: 'Unauthorized',
   403: 'Forbidden',
   404: 'Not Found',
   405: 'Method Not Allowed',

@@ -1,7 +1,7 @@
 import type { EntryRefusal } from '../auth/gate.ts'
 import { contactRoutes } from './contacts.ts'
 import { documentRoutes } from './document-routes.ts'
-import { invalidJson, RestError, reasons } from './errors.ts'
+import { type ErrorStatus, invalidJson, RestError, reasons } from './errors.ts'
 import { organizationRoutes } from './organizations.ts'
 import { createRouter, errorResponse, type RouterOptions } from './router.ts'
 
@@ -20,6 +20,6 @@ export function refuseUnreadable(status: number, message: string, isBody: boolea
 
 /** The answer to a request that was not let in. */
 export function refuseEntry({ status, message, headers }: EntryRefusal): Response {
-  const shown = status === 429 || status === 503 ? reasons[status] : message
+  const shown = status === 429 || status >= 500 ? reasons[status as ErrorStatus] : message
   return errorResponse(new RestError(status, { message: shown }, headers))
 }

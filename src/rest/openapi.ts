@@ -78,12 +78,15 @@ const json = (schema: Json, example?: unknown) => ({
 
 const errorStatuses = {
   400: 'The body is not a JSON object, or a parameter cannot be.',
+  401: 'There is no valid token.',
+  403: 'The caller may not do this, or not use the account.',
   404: 'There is no such object in the account.',
   406: 'The Accept header takes no JSON.',
   412: 'The object is not at the version that If-Match names.',
   413: 'The body is too long.',
   415: 'The body is not declared as application/json in UTF-8.',
   422: 'The body breaks rules: all of them are told.',
+  429: 'Too many requests: try again after Retry-After seconds.',
   503: 'The database is not available: try again after Retry-After seconds.',
 } satisfies Partial<Record<ErrorStatus, string>>
 
@@ -103,7 +106,9 @@ const errorResponses = Object.fromEntries(
 )
 
 const errors = (...statuses: (keyof typeof errorStatuses)[]) =>
-  Object.fromEntries([...statuses, 406, 503].map((status) => [String(status), ref('responses', `Error${status}`)]))
+  Object.fromEntries(
+    [...statuses, 401, 403, 406, 429, 503].map((status) => [String(status), ref('responses', `Error${status}`)]),
+  )
 
 const ok = (description: string, schema: Json, example: unknown, headers: string[] = ['ETag']) => ({
   description,
@@ -150,6 +155,8 @@ export function openApiDocument() {
       description: 'The contacts of organizations, by the same rules as over GraphQL.',
     },
     servers: [{ url: restPath }],
+    // Without authentication (AUTH=none) no token is needed.
+    security: [{ token: [] }, {}],
     paths: {
       '/organizations': {
         get: {
@@ -240,6 +247,9 @@ export function openApiDocument() {
       },
     },
     components: {
+      securitySchemes: {
+        token: { type: 'http', scheme: 'bearer', description: 'A token of the gateway, or a JSON Web Token.' },
+      },
       schemas: {
         Contact: jsonSchema(contact),
         NewContact: jsonSchema(newContact),
