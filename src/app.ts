@@ -26,7 +26,7 @@ export interface AppOptions {
 /** The whole service, as functions from request to response; it opens no port. */
 export function createApp(options: AppOptions): Handler {
   const { db, authenticate, limiter, graphiql, introspection, limits, corsOrigins, log } = options
-  const logUnexpected = (cause: unknown) => log.error(describe(cause), 'unexpected error')
+  const logUnexpected = (cause: unknown) => log.error(describeError(cause), 'unexpected error')
   const gate = createGate(authenticate, limiter)
   const graphql = createGraphQLHandler({ db, graphiql, introspection, limits, logUnexpected })
   const rest = createRestHandler({ logUnexpected })
@@ -77,20 +77,20 @@ export function createApp(options: AppOptions): Handler {
     async handle(request, address) {
       const preflight = cors.preflight(request)
       const response = preflight ?? (await route(request, address))
-      return withHeaders(response, { ...securityHeaders, ...cors.headersFor(request) })
+      return withHeaders(response, { ...securityHeaders, ...cors.headersFor(request.headers.get('origin')) })
     },
-    refuse: (pathname, { status, message, isBody = false }) =>
-      withHeaders(
-        isRest(pathname) ? refuseUnreadable(status, message, isBody) : refuseGraphQL(status, message),
-        securityHeaders,
-      ),
+    refuse: (pathname, { status, message, isBody = false }, origin) =>
+      withHeaders(isRest(pathname) ? refuseUnreadable(status, message, isBody) : refuseGraphQL(status, message), {
+        ...securityHeaders,
+        ...cors.headersFor(origin),
+      }),
   }
 }
 
 const isRest = (pathname: string) => pathname === restPath || pathname.startsWith(`${restPath}/`)
 
 /** What may be logged of an error: a driver's message can hold values of the statement, so only its code is told. */
-function describe(cause: unknown) {
+export function describeError(cause: unknown) {
   if (!(cause instanceof Error)) return { error: { type: typeof cause } }
   const origin = cause.cause instanceof Error ? cause.cause : cause
   const { code } = origin as NodeJS.ErrnoException

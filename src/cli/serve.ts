@@ -1,6 +1,6 @@
 import { Command } from 'commander'
 import { pino } from 'pino'
-import { createApp } from '../app.ts'
+import { createApp, describeError } from '../app.ts'
 import type { Authenticate } from '../auth/authenticate.ts'
 import { createRateLimiter } from '../auth/rate-limit.ts'
 import { byToken } from '../auth/token.ts'
@@ -28,6 +28,8 @@ export function serveCommand(env: NodeJS.ProcessEnv): Command {
 async function serve(config: Config): Promise<void> {
   const log = pino({ level: config.logLevel, base: undefined }, pino.destination({ dest: 2, sync: true }))
   const stopped = stopSignal()
+  // A promise that nobody waited for is a bug, but no reason to drop every caller.
+  process.on('unhandledRejection', (cause) => log.error(describeError(cause), 'unhandled rejection'))
   const db = await openDatabase({
     url: config.databaseUrl,
     poolSize: config.databasePoolSize,

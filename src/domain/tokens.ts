@@ -130,7 +130,8 @@ const useStatement = defineStatement<{ hash: string }, Token>(
   'use_token',
   sql`with used as (
       update ${tokens} set last_used_at = now()
-      where hash = ${param('hash', 'text')} and (last_used_at is null or last_used_at < now() - interval '1 minute')
+      where hash = ${param('hash', 'text')} and revoked_at is null and (expires_at is null or expires_at > now())
+        and (last_used_at is null or last_used_at < now() - interval '1 minute')
     )
     select ${tokenColumns} from ${tokens} t where t.hash = ${param('hash', 'text')}`,
   toToken,

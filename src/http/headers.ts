@@ -40,12 +40,11 @@ const preflightSeconds = '600'
 
 /** Lets pages of these origins call; of no others. Credentials are tokens that pages send themselves, never cookies. */
 export function createCors(origins: readonly string[]) {
-  const originOf = (request: Request) => origins.find((origin) => origin === request.headers.get('origin'))
   return {
     /** The answer to a browser that asks before it calls; undefined for every other request. */
     preflight(request: Request): Response | undefined {
       if (request.method !== 'OPTIONS' || !request.headers.has('access-control-request-method')) return undefined
-      if (!originOf(request)) return undefined
+      if (!origins.includes(request.headers.get('origin') ?? '')) return undefined
       return new Response(null, {
         status: 204,
         headers: {
@@ -55,9 +54,10 @@ export function createCors(origins: readonly string[]) {
         },
       })
     },
-    headersFor(request: Request): Record<string, string> {
-      const origin = originOf(request)
-      return origin ? { 'access-control-allow-origin': origin, 'access-control-expose-headers': exposedHeaders } : {}
+    headersFor(origin: string | null | undefined): Record<string, string> {
+      return origin && origins.includes(origin)
+        ? { 'access-control-allow-origin': origin, 'access-control-expose-headers': exposedHeaders }
+        : {}
     },
   }
 }

@@ -14,7 +14,7 @@ export interface Handler {
   /** `address` is where the request comes from. */
   handle(request: Request, address: string): Promise<Response>
   /** Answers what could not be read, in the form that callers of the path expect. */
-  refuse(pathname: string, refusal: Refusal): Response
+  refuse(pathname: string, refusal: Refusal, origin: string | undefined): Response
 }
 
 export interface ServerOptions {
@@ -106,7 +106,10 @@ async function answer(
 ): Promise<void> {
   const read = await readRequest(req, reading)
   const address = req.socket.remoteAddress ?? ''
-  const response = read instanceof Request ? await handler.handle(read, address) : handler.refuse(req.url ?? '', read)
+  const response =
+    read instanceof Request
+      ? await handler.handle(read, address)
+      : handler.refuse(req.url ?? '', read, req.headers.origin)
   res.statusCode = response.status
   res.setHeaders(response.headers)
   const body = Buffer.from(await response.arrayBuffer())

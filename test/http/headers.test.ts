@@ -90,9 +90,6 @@ const answers: [status: number, what: string, path: string, init?: RequestInit][
   [200, 'the head of REST', '/v1/organizations', { method: 'HEAD' }],
 ]
 
-/** Those to requests that could be read. */
-const readable = answers.filter(([status, what]) => status !== 413 && !what.includes('UTF-8'))
-
 describe('the security headers', () => {
   it.each(answers)('are on %i, %s', async (status, _, path, init) => {
     const response = await send(closed, path, init)
@@ -150,7 +147,7 @@ describe('pages of other origins', () => {
     },
   )
 
-  it.each(readable)(
+  it.each(answers)(
     'are let in where they are listed, and may read the answer: %i, %s',
     async (status, _, path, init) => {
       const response = await send(open, path, { ...init, headers: { ...init?.headers, origin: listed } })
