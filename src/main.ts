@@ -9,7 +9,7 @@ import { serveCommand } from './cli/serve.ts'
 import { tokenCommand } from './cli/token.ts'
 
 const program = new Command('gateway')
-  .description('A GraphQL gateway over the contacts of organizations, on PostgreSQL.')
+  .description('A gateway over the contacts of organizations, by GraphQL and REST, on PostgreSQL.')
   .addHelpText('after', '\nSettings come from the environment: see .env.example.')
   .showHelpAfterError('(--help tells more)')
   .exitOverride()

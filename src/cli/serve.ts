@@ -21,7 +21,9 @@ const graceMs = 8_000
 
 export function serveCommand(env: NodeJS.ProcessEnv): Command {
   return new Command('serve')
-    .description('Serve GraphQL by HTTP (the default command). Stops on SIGTERM or SIGINT; a second one stops at once.')
+    .description(
+      'Serve GraphQL and REST by HTTP (the default command). Stops on SIGTERM or SIGINT; a second one stops at once.',
+    )
     .action(() => serve(readConfig(env)))
 }
 

@@ -2,12 +2,12 @@ import { spawnSync } from 'node:child_process'
 import { existsSync, readFileSync } from 'node:fs'
 import { symlink } from 'node:fs/promises'
 import { Agent } from 'node:http'
-import { type AddressInfo, connect, createServer } from 'node:net'
+import { type AddressInfo, createServer } from 'node:net'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { describe, expect, it, vi } from 'vitest'
 import { firstQuery } from '../../src/graphql/handler.ts'
-import { beginRequest, executeAt, useGateways } from '../support/gateway.ts'
+import { beginRequest, executeAt, keptConnection, useGateways } from '../support/gateway.ts'
 import { dataOf, resultOf } from '../support/graphql.ts'
 
 // Each test starts processes, and other test files keep the machine busy meanwhile.
@@ -404,13 +404,3 @@ describe('seed', () => {
     expect(existsSync(join(cwd, 'seeded'))).toBe(false)
   })
 })
-
-/** A connection that was used and is kept for another request. */
-async function keptConnection(url: string): Promise<{ closed: Promise<void> }> {
-  const { hostname, port } = new URL(url)
-  const socket = connect(Number(port), hostname)
-  const closed = new Promise<void>((resolve) => socket.once('close', () => resolve()))
-  socket.write('GET /nowhere HTTP/1.1\r\nhost: gateway\r\n\r\n')
-  await new Promise((resolve) => socket.once('data', resolve))
-  return { closed }
-}

@@ -1,11 +1,13 @@
 import { spawn } from 'node:child_process'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { type Agent, type IncomingHttpHeaders, type IncomingMessage, request } from 'node:http'
+import { connect } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { json as readJson } from 'node:stream/consumers'
+import { setImmediate } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
-import { afterEach } from 'vitest'
+import { afterEach, expect } from 'vitest'
 import type { Answer, Execute } from './graphql.ts'
 
 const program = fileURLToPath(new URL('../../bin/gateway.js', import.meta.url))
@@ -203,4 +205,60 @@ export function beginRequest(url: string, query: string, options: { agent?: Agen
     )
     sent.flushHeaders()
   })
+}
+
+/** A connection that was used and is kept for another request. */
+export async function keptConnection(url: string): Promise<{ closed: Promise<void> }> {
+  const { hostname, port } = new URL(url)
+  const socket = connect(Number(port), hostname)
+  const closed = new Promise<void>((resolve) => socket.once('close', () => resolve()))
+  socket.write('GET /nowhere HTTP/1.1\r\nhost: gateway\r\n\r\n')
+  await new Promise((resolve) => socket.once('data', resolve))
+  return { closed }
+}
+
+export type Part = string | Buffer
+
+export interface RawAnswer {
+  status: number | undefined
+  head: string
+  json: unknown
+  text: string
+}
+
+function parse(body: string): unknown {
+  try {
+    return JSON.parse(body)
+  } catch {
+    return undefined
+  }
+}
+
+/** Sends bytes as they are, all of them before it looks for the answer, and reads until the server closes. */
+export async function exchange({ url }: { url: string }, parts: Part[], { page = false } = {}): Promise<RawAnswer> {
+  const text = await new Promise<string>((resolve, reject) => {
+    const socket = connect(Number(new URL(url).port), '127.0.0.1')
+    socket.once('error', reject)
+    const chunks: Buffer[] = []
+    const send = async () => {
+      for (const part of parts) {
+        if (!socket.write(part)) await new Promise((drained) => socket.once('drain', drained))
+        // Lets each part leave by itself.
+        await setImmediate()
+      }
+      socket.on('data', (chunk) => chunks.push(chunk))
+      socket.once('end', () => resolve(Buffer.concat(chunks).toString()))
+    }
+    socket.once('connect', () => void send())
+  })
+  // A page brings programs along, which look like anything.
+  if (!page) expect(text).not.toMatch(/\n\s+at |\\n\s+at |node_modules|file:\/\/|\.[jt]s:\d/)
+  const end = text.indexOf('\r\n\r\n')
+  const body = text.slice(end + 4)
+  return {
+    status: text ? Number(text.split(' ', 2)[1]) : undefined,
+    head: text.slice(0, end),
+    json: parse(body),
+    text,
+  }
 }
