@@ -212,6 +212,8 @@ export async function keptConnection(url: string): Promise<{ closed: Promise<voi
   const { hostname, port } = new URL(url)
   const socket = connect(Number(port), hostname)
   const closed = new Promise<void>((resolve) => socket.once('close', () => resolve()))
+  // Cut or ended: it is closed either way.
+  socket.on('error', () => {})
   socket.write('GET /nowhere HTTP/1.1\r\nhost: gateway\r\n\r\n')
   await new Promise((resolve) => socket.once('data', resolve))
   return { closed }
@@ -220,8 +222,10 @@ export async function keptConnection(url: string): Promise<{ closed: Promise<voi
 export type Part = string | Buffer
 
 export interface RawAnswer {
+  /** Undefined where the server has closed without a word. */
   status: number | undefined
   head: string
+  /** The body, where it is JSON. */
   json: unknown
   text: string
 }
@@ -234,7 +238,10 @@ function parse(body: string): unknown {
   }
 }
 
-/** Sends bytes as they are, all of them before it looks for the answer, and reads until the server closes. */
+/**
+ * Sends bytes as they are, all of them before it looks for the answer, and reads until the server closes. Holds that the
+ * answer tells nothing of stacks and paths.
+ */
 export async function exchange({ url }: { url: string }, parts: Part[], { page = false } = {}): Promise<RawAnswer> {
   const text = await new Promise<string>((resolve, reject) => {
     const socket = connect(Number(new URL(url).port), '127.0.0.1')
