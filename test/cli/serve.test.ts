@@ -325,8 +325,8 @@ describe('SIGTERM', () => {
 
 describe('the command line', () => {
   it.each([
-    [['--help'], 'A GraphQL gateway over the contacts of organizations, on PostgreSQL.'],
-    [['serve', '--help'], 'Serve GraphQL by HTTP (the default command).'],
+    [['--help'], 'A gateway over the contacts of organizations, by GraphQL and REST, on PostgreSQL.'],
+    [['serve', '--help'], 'Serve GraphQL and REST by HTTP (the default command).'],
     [['migrate', '--help'], 'Bring the tables of DATABASE_URL up to date, as serve does when it starts.'],
     [['seed', '--help'], 'Fill the database: with the sample, or with as many plausible organizations as you say.'],
     [['schema', '--help'], 'Print the GraphQL schema, sorted, as schema.graphql has it.'],
