@@ -53,19 +53,39 @@ export function createApp(options: AppOptions): Handler {
     }
   }
 
+  /** Serves what everybody may see; callers are counted by their address. */
+  const serveAnybody = async (
+    address: string,
+    door: () => Promise<Response>,
+    refuse: (refusal: EntryRefusal) => Response,
+  ): Promise<Response> => {
+    let entered: Awaited<ReturnType<RateLimiter['enter']>> | undefined
+    try {
+      entered = await limiter?.enter(`address ${address}`)
+    } catch (error) {
+      return refuse(toEntryRefusal(error))
+    }
+    try {
+      return await door()
+    } finally {
+      entered?.leave()
+    }
+  }
+
+  const refuseToGraphQL = ({ status, message, code, headers }: EntryRefusal) =>
+    refuseGraphQL(status, message, code, headers)
+
   const route = async (request: Request, address: string): Promise<Response> => {
     const { pathname } = new URL(request.url)
     if (pathname === graphqlPath) {
-      if (graphql.isPage(request)) return withHeaders(await graphql.serve(request, undefined), pageHeaders)
-      return serve(
-        request,
-        address,
-        (admission) => graphql.serve(request, admission),
-        ({ status, message, code, headers }) => refuseGraphQL(status, message, code, headers),
-      )
+      if (graphql.isPage(request)) {
+        const page = async () => withHeaders(await graphql.serve(request, undefined), pageHeaders)
+        return serveAnybody(address, page, refuseToGraphQL)
+      }
+      return serve(request, address, (admission) => graphql.serve(request, admission), refuseToGraphQL)
     }
     if (isRest(pathname)) {
-      if (rest.isOpen(request)) return rest.serve(request, undefined)
+      if (rest.isOpen(request)) return serveAnybody(address, () => rest.serve(request, undefined), refuseEntry)
       return serve(request, address, ({ caller }) => rest.serve(request, { db, ...caller }), refuseEntry)
     }
     if (pathname === '/' && graphiql) return new Response(null, { status: 302, headers: { location: graphqlPath } })

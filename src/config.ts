@@ -143,7 +143,7 @@ export function readConfig(env: NodeJS.ProcessEnv): Config {
     databaseUrl: read('DATABASE_URL', defaultDatabase, parseDatabaseUrl, databaseUrlForms),
     databasePoolSize: integer('DATABASE_POOL_SIZE', 10, 1, 1000),
     databasePrepare: onOff('DATABASE_PREPARE', true),
-    graphiql: onOff('GRAPHIQL', !isProduction),
+    graphiql: onOff('GRAPHIQL', !isProduction && isLocal),
     introspection: onOff('INTROSPECTION', true),
     logLevel: read(
       'LOG_LEVEL',

@@ -64,6 +64,18 @@ describe('readConfig', () => {
     expect(readConfig({ ...env, GRAPHIQL: '', NODE_ENV: '' })).toEqual(defaults)
   })
 
+  it('shows GraphiQL by default on a loopback address alone', () => {
+    expect(readConfig({ HOST: '0.0.0.0', AUTH: 'token' }).graphiql).toBe(false)
+    expect(readConfig({ HOST: '0.0.0.0', AUTH: 'token', GRAPHIQL: 'on' }).graphiql).toBe(true)
+    expect(readConfig({ HOST: '127.0.0.1', AUTH: 'token' }).graphiql).toBe(true)
+  })
+
+  it('refuses to serve without authentication beyond a loopback address', () => {
+    expect(faultsOf({ HOST: '0.0.0.0' })).toEqual([
+      'AUTH must be token or jwt where HOST is not a loopback address: with none, anybody may read and write.',
+    ])
+  })
+
   it('takes no notice of other variables', () => {
     expect(readConfig({ PATH: '/usr/bin', port: '1', GRAPHQL: 'x' })).toEqual(defaults)
   })

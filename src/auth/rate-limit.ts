@@ -43,6 +43,8 @@ export function createRateLimiter(limits: RateLimits, shared: Database | undefin
           storeType: 'client',
           tableName: 'rate_limits',
           tableCreated: true,
+          // Who has used up a limit costs the database nothing more.
+          inMemoryBlockOnConsumed: points + 1,
           insuranceLimiter: new RateLimiterMemory(options),
         })
       : new RateLimiterMemory(options)
@@ -93,7 +95,7 @@ const headersOf = (used: RateLimiterRes, limit: number) => ({
 function limited(error: unknown, what: string, limit: number): unknown {
   if (!(error instanceof RateLimiterRes)) return error
   return new RateLimited(
-    `${error.consumedPoints} ${what} within ${windowSeconds} seconds; at most ${limit} are allowed.`,
+    `${Math.max(error.consumedPoints, limit + 1)} ${what} within ${windowSeconds} seconds; at most ${limit} are allowed.`,
     secondsOf(error),
     headersOf(error, limit),
   )

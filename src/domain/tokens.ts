@@ -54,6 +54,8 @@ const tokenColumns = sql`t.id, t.name, to_jsonb(t.permissions), (
     from ${tokenAccounts} u join ${accounts} a on a.id = u.account_id where u.token_id = t.id
   ), t.expires_at, t.last_used_at, t.revoked_at, t.created_at`
 
+const lastYear = 9999
+
 const tokenInput = z.object({
   name: line('Token name', maxLength.tokenName),
   accounts: z
@@ -66,12 +68,15 @@ const tokenInput = z.object({
         error: ({ input }) => `Permission ${JSON.stringify(input)} is not one of ${permission.enumValues.join(', ')}.`,
       }),
     )
-    .min(1, `At least one permission must be named: ${permission.enumValues.join(', ')}.`),
+    .min(1, `At least one permission must be named: ${permission.enumValues.join(', ')}.`)
+    .transform((names) => [...new Set(names)]),
   expiresAt: z
     .date()
     .nullable()
     .superRefine((at, context) => {
       if (at && at.getTime() <= Date.now()) report(context, 'OUT_OF_RANGE', 'The expiry must be in the future.')
+      if (at && at.getUTCFullYear() > lastYear)
+        report(context, 'OUT_OF_RANGE', `The expiry must be before the year ${lastYear + 1}.`)
     }),
 })
 

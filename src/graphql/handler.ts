@@ -57,6 +57,8 @@ export function createGraphQLHandler(options: GraphQLHandlerOptions): GraphQLHan
     const shown = maskError(error, logUnexpected)
     return introspection ? shown : withoutSuggestion(shown)
   }
+  /** The page, which is the same for everybody. */
+  let rendered: Promise<string> | undefined
   const yoga = createYoga<{ admission?: Admission }, GraphQLContext>({
     schema: createSchema(),
     graphqlEndpoint: graphqlPath,
@@ -67,7 +69,10 @@ export function createGraphQLHandler(options: GraphQLHandlerOptions): GraphQLHan
     },
     graphiql: graphiql && { title: 'Contacts gateway', defaultQuery: firstQuery },
     // The page is large and self-contained: it is loaded when first asked for, and asks no other machine for anything.
-    renderGraphiQL: async (page) => (await import('@graphql-yoga/render-graphiql')).renderGraphiQL(page),
+    renderGraphiQL: (page) => {
+      rendered ??= import('@graphql-yoga/render-graphiql').then(({ renderGraphiQL }) => renderGraphiQL(page))
+      return rendered
+    },
     maskedErrors: { maskError: mask },
     plugins: [jsonOnly, useDocumentLimits(limits), ...(introspection ? [] : [withoutIntrospection]), maskingAll(mask)],
     logging: false,

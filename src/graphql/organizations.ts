@@ -75,7 +75,7 @@ const listArguments = (t: Parameters<typeof pageArguments>[0]) => ({
 })
 
 /** For the limits, whatever there are: ancestors of ancestors multiply. */
-const countedAncestors = 20
+const countedAncestors = 100
 
 Organization.implement({
   description: 'A company, a branch or a department: whatever people reach by the contacts it has.',

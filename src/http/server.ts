@@ -37,13 +37,21 @@ export interface RunningServer {
   close(graceMs: number): Promise<void>
 }
 
-const headersTimeoutMs = 10_000
+const timeouts = {
+  headersTimeout: 10_000,
+  requestTimeout: 30_000,
+  /** How often the two are looked at. */
+  connectionsCheckingInterval: 1_000,
+}
+/** How long a caller may take to read an answer. */
+const readTimeoutMs = 30_000
+/** Requests that a connection may send before it has read the answers to those before. */
+const maxPipelined = 10
 
 const clientErrors: Record<string, [status: string, message: string]> = {
   HPE_HEADER_OVERFLOW: ['431 Request Header Fields Too Large', 'The headers are too long.'],
   ERR_HTTP_REQUEST_TIMEOUT: ['408 Request Timeout', 'The request took too long to arrive.'],
 }
-const requestTimeoutMs = 30_000
 /** How much of a refused body is read past before the connection is cut. */
 const maxReadPastBytes = 64 * 1024 * 1024
 const maxReadPastMs = 5_000
@@ -59,7 +67,8 @@ export async function listen({
   log,
 }: ServerOptions): Promise<RunningServer> {
   let closing = false
-  const server = createServer({ headersTimeout: headersTimeoutMs, requestTimeout: requestTimeoutMs }, (req, res) => {
+  const server = createServer(timeouts, (req, res) => {
+    if (!takesMore(req, res)) return
     answer(req, res, handler, { maxBodyBytes, publicOrigin }, () => closing).catch((error: NodeJS.ErrnoException) => {
       // A caller that has gone away takes its connection along; anything else is worth knowing.
       if (!req.socket.destroyed)
@@ -95,6 +104,27 @@ export async function listen({
       })
     },
   }
+}
+
+const waiting = new WeakMap<object, number>()
+
+/** Cuts off callers who send requests without reading answers, or who leave an answer unread: both are kept in memory. */
+function takesMore({ socket }: IncomingMessage, res: ServerResponse): boolean {
+  const before = waiting.get(socket) ?? 0
+  if (before >= maxPipelined) {
+    socket.destroy()
+    return false
+  }
+  waiting.set(socket, before + 1)
+  let timer: NodeJS.Timeout | undefined
+  res.once('prefinish', () => {
+    timer = setTimeout(() => socket.destroy(), readTimeoutMs)
+  })
+  res.once('close', () => {
+    clearTimeout(timer)
+    waiting.set(socket, (waiting.get(socket) ?? 1) - 1)
+  })
+  return true
 }
 
 async function answer(
@@ -148,6 +178,7 @@ type Reading = Pick<ServerOptions, 'maxBodyBytes' | 'publicOrigin'>
 
 async function readRequest(req: IncomingMessage, { maxBodyBytes, publicOrigin }: Reading): Promise<Request | Refusal> {
   const { method = 'GET', url: target = '' } = req
+  if ((req.headersDistinct.host?.length ?? 0) > 1) return { status: 400, message: 'There are several Host headers.' }
   const host = req.headers.host ?? 'localhost'
   if (!hostHeader.test(host)) return { status: 400, message: 'The Host header is not a host with an optional port.' }
   const url = (publicOrigin ?? `http://${host}`) + target

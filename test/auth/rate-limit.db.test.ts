@@ -200,18 +200,19 @@ describe('where callers are not counted', () => {
 })
 
 describe('what everybody may see', () => {
-  it('is not counted', async () => {
-    const limiter = createRateLimiter({ ...plenty, requests: 1 }, undefined)
+  it('is counted by address', async () => {
+    const limiter = createRateLimiter({ ...plenty, requests: 2 }, undefined)
     const app = createApp(appOptionsFor(database.ctx, { authenticate: byToken(database.db), limiter }))
     const paths = ['/graphql', '/v1/docs', '/v1/docs', '/v1/docs', '/']
 
-    const answers = await Promise.all(
-      paths.map((path) =>
-        app.handle(new Request(`http://gateway${path}`, { headers: { accept: 'text/html' } }), '192.0.2.1'),
-      ),
-    )
+    const get = (path: string, address: string) =>
+      app.handle(new Request(`http://gateway${path}`, { headers: { accept: 'text/html' } }), address)
+    const statuses: number[] = []
+    for (const path of paths) statuses.push((await get(path, '192.0.2.1')).status)
 
-    expect(answers.map(({ status }) => status)).toEqual([200, 200, 200, 200, 302])
+    // A redirection costs nothing.
+    expect(statuses).toEqual([200, 200, 429, 429, 302])
+    expect((await get('/graphql', '192.0.2.2')).status).toBe(200)
   })
 })
 

@@ -274,9 +274,9 @@ const cases: Case[] = [
     kind: 'nodes',
     how: 'by ancestors of ancestors',
     limit: 50_000,
-    at: { query: '{ organization(id: 1) { ancestors { ancestors { ancestors { name } } } } }' },
-    above: { query: '{ organization(id: 1) { ancestors { ancestors { ancestors { ancestors { name } } } } } }' },
-    actual: 20 * (1 + 20 * (1 + 20 * (1 + 20))),
+    at: { query: '{ organization(id: 1) { ancestors { ancestors { name } } } }' },
+    above: { query: '{ organization(id: 1) { ancestors { ancestors { ancestors { name } } } } }' },
+    actual: 100 * (1 + 100 * (1 + 100)),
   },
   {
     kind: 'nodes',

@@ -177,8 +177,8 @@ describe('the nodes of a document', () => {
     expect(nodesOf(document)).toBe(nodes)
   })
 
-  it('are 20 for the ancestors of each, so that ancestors of ancestors come to an end', () => {
-    expect(nodesOf('{ organization(id: 1) { ancestors { ancestors { name } } } }')).toBe(20 * (1 + 20))
+  it('are 100 for the ancestors of each, so that ancestors of ancestors come to an end', () => {
+    expect(nodesOf('{ organization(id: 1) { ancestors { ancestors { name } } } }')).toBe(100 * (1 + 100))
   })
 
   it('are 100 for each list of contacts that were changed', () => {

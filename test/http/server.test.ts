@@ -100,7 +100,7 @@ describe('the server', () => {
   it.each([
     ['host: gateway:4000\r\n', 200],
     ['host: [::1]:4000\r\n', 200],
-    ['host: one\r\nhost: two\r\n', 200],
+    ['host: one\r\nhost: two\r\n', 400],
     ['host: \r\n', 400],
     ['host: :::]]//\r\n', 400],
     ['host: a b\r\n', 400],

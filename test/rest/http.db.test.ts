@@ -90,6 +90,16 @@ describe('the REST API over HTTP', () => {
     ])
   })
 
+  it('cuts off who sends requests without end and reads no answer', async () => {
+    const { hostname, port } = new URL(server.url)
+    const socket = connect(Number(port), hostname)
+    socket.on('error', () => {})
+    socket.write(`GET ${path} HTTP/1.1\r\nHost: a\r\n\r\n`.repeat(200))
+    await new Promise((resolve) => socket.once('close', resolve).resume())
+
+    expect((await send('GET', path)).status).toBe(200)
+  })
+
   it('answers in JSON what is no HTTP at all', async () => {
     const { hostname, port } = new URL(server.url)
     const socket = connect(Number(port), hostname)
