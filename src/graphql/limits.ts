@@ -5,9 +5,12 @@ import {
   type GraphQLCompositeType,
   GraphQLError,
   type GraphQLField,
+  type GraphQLNamedType,
   type GraphQLSchema,
   getNamedType,
   isCompositeType,
+  isInterfaceType,
+  isObjectType,
   Kind,
   Lexer,
   type OperationDefinitionNode,
@@ -34,7 +37,7 @@ export interface DocumentLimits {
   directives: number
   /** Items of any one list of an input. */
   listItems: number
-  /** Nodes of all connections: the product of the page sizes on the way to each, summed up. */
+  /** Nodes of all connections, and the objects that they refer to: the product of the page sizes on the way, summed up. */
   nodes: number
 }
 
@@ -129,6 +132,10 @@ function measureOperation(
       variables[variable.name.value] = plainValue(defaultValue)
   }
 
+  const nodeInterface = schema.getType('Node')
+  const isNode = (type: GraphQLNamedType | undefined) =>
+    (isObjectType(type) || isInterfaceType(type)) && type.getInterfaces().some((one) => one === nodeInterface)
+
   const known = new Map<SelectionSetNode, SelectionCost>()
   const measureSet = (set: SelectionSetNode | undefined, parent: GraphQLCompositeType | undefined): SelectionCost => {
     if (!set) return nothing
@@ -170,7 +177,9 @@ function measureOperation(
     const definition = parent && 'getFields' in parent ? parent.getFields()[field.name.value] : undefined
     const type = definition && getNamedType(definition.type)
     const inner = measureSet(field.selectionSet, isCompositeType(type) ? type : undefined)
-    const count = definition && nodeCountOf(definition, field, variables)
+    // A parent, or the organization of a contact, is one more object for each that refers to it.
+    const refers = isNode(parent) && isNode(type) ? 1 : undefined
+    const count = definition && (nodeCountOf(definition, field, variables) ?? refers)
     return {
       depth: inner.depth + 1,
       aliases: inner.aliases + alias,
@@ -180,8 +189,7 @@ function measureOperation(
     }
   }
 
-  const root = schema.getRootType(operation.operation) ?? undefined
-  const cost = measureSet(operation.selectionSet, root)
+  const cost = measureSet(operation.selectionSet, schema.getRootType(operation.operation) ?? undefined)
   return {
     depth: cost.depth,
     aliases: cost.aliases,

@@ -118,7 +118,8 @@ describe('the longest list of the input', () => {
 
 describe('the nodes of a document', () => {
   it.each<[string, string, number]>([
-    ['none where nothing is listed', '{ organization(id: 1) { name parent { name } } }', 0],
+    ['none where nothing is listed', '{ organization(id: 1) { name } }', 0],
+    ['one for each object that another refers to', '{ organization(id: 1) { parent { parent { name } } } }', 2],
     ['50 organizations unless it says how many', '{ organizations { totalCount } }', 50],
     ['100 contacts unless it says how many', '{ organization(id: 1) { contacts { totalCount } } }', 100],
     ['`first`', '{ organizations(first: 3) { totalCount } }', 3],
@@ -186,7 +187,7 @@ describe('the nodes of a document', () => {
       added { ... on ContactDetails { organization { contacts(first: 3) { totalCount } } } } updated { __typename }
     } } }`
 
-    expect(nodesOf(document)).toBe(100 * (1 + 3) + 100)
+    expect(nodesOf(document)).toBe(100 * (1 + (1 + 3)) + 100)
   })
 
   const sized = 'query($n: Int) { organizations(first: $n) { totalCount } }'
