@@ -103,6 +103,9 @@ async function isRunning(description: string): Promise<boolean> {
 async function describeProcess(pid: number): Promise<string> {
   const stat = await readFile(`/proc/${pid}/stat`, 'utf8').catch(() => '')
   // The name, in parentheses, may hold anything; the start time is the 20th field after it.
-  const startTime = stat.slice(stat.lastIndexOf(')') + 2).split(' ')[19]
+  const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ')
+  // It has ended; only whoever started it has not asked how yet.
+  if (fields[0] === 'Z') return `${pid} ended`
+  const startTime = fields[19]
   return startTime ? `${pid} ${startTime}` : `${pid}`
 }

@@ -139,7 +139,7 @@ async function answer(
   const response =
     read instanceof Request
       ? await handler.handle(read, address)
-      : handler.refuse(req.url ?? '', read, req.headers.origin)
+      : handler.refuse((req.url ?? '').split('?', 1)[0]!, read, req.headers.origin)
   res.statusCode = response.status
   res.setHeaders(response.headers)
   const body = Buffer.from(await response.arrayBuffer())

@@ -49,8 +49,10 @@ describe('the REST API over HTTP', () => {
   it('takes no body that is not UTF-8', async () => {
     const body = Buffer.from('{"label":"general","email":"\xff@b"}', 'latin1')
     const answer = await unchanged(database, () => send('POST', path, body))
+    const atTheTop = await send('POST', '/v1?page', body)
 
     expect(answer).toEqual({ status: 400, body: { message: 'Invalid JSON string posted' } })
+    expect(atTheTop).toEqual(answer)
   })
 
   it.each([
