@@ -1,5 +1,7 @@
+import { getTableName } from 'drizzle-orm'
 import { RateLimiterMemory, RateLimiterPostgres, RateLimiterRes } from 'rate-limiter-flexible'
 import type { Database } from '../db/client.ts'
+import { rateLimits } from '../db/tables.ts'
 
 export interface RateLimits {
   /** In a minute, by one caller. */
@@ -41,7 +43,7 @@ export function createRateLimiter(limits: RateLimits, shared: Database | undefin
           ...options,
           storeClient: asClient(shared),
           storeType: 'client',
-          tableName: 'rate_limits',
+          tableName: getTableName(rateLimits),
           tableCreated: true,
           // Who has used up a limit costs the database nothing more.
           inMemoryBlockOnConsumed: points + 1,

@@ -8,7 +8,7 @@ import { type AuthConfig, type Config, readConfig } from '../config.ts'
 import { type Database, openDatabase } from '../db/client.ts'
 import { migrate } from '../db/migrate.ts'
 import { demoAccount, ensureAccount } from '../domain/accounts.ts'
-import { allPermissions } from '../domain/context.ts'
+import { allPermissions, type Context } from '../domain/context.ts'
 import { countOrganizations } from '../domain/organization-lists.ts'
 import { sampleOrganizations } from '../domain/sample.ts'
 import { seedOrganizations } from '../domain/seed.ts'
@@ -39,12 +39,12 @@ async function serve(config: Config): Promise<void> {
   })
   try {
     await migrate(db)
-    const isEmpty = config.auth.kind === 'none' && (await seedIfNew(db))
+    const { authenticate, isEmpty } = await authenticateBy(config.auth, db)
     const { rateLimit } = config
     const handler = createApp({
       ...config,
       db,
-      authenticate: await authenticateBy(config.auth, db),
+      authenticate,
       limiter: rateLimit && createRateLimiter(rateLimit, rateLimit.isShared ? db : undefined),
       log,
     })
@@ -58,20 +58,25 @@ async function serve(config: Config): Promise<void> {
   }
 }
 
-/** Makes the account that is served without authentication; an embedded one gets the sample. Tells whether it was empty. */
-async function seedIfNew(db: Database): Promise<boolean> {
-  const ctx = { db, account: await ensureAccount(db, demoAccount), permissions: allPermissions }
-  // Organizations are never deleted, so an embedded database without any has not been seeded yet.
-  const isEmpty = (await countOrganizations(ctx, {})) === 0
-  if (isEmpty && db.engine === 'pglite') await seedOrganizations(ctx, sampleOrganizations)
-  return isEmpty
+interface Callers {
+  authenticate: Authenticate
+  /** Whether the account that is served without authentication had no organizations yet. */
+  isEmpty: boolean
 }
 
-async function authenticateBy(auth: AuthConfig, db: Database): Promise<Authenticate> {
-  if (auth.kind === 'token') return byToken(db)
-  if (auth.kind === 'jwt') return (await import('../auth/jwt.ts')).byJwt(db, auth)
-  const account = await ensureAccount(db, demoAccount)
-  return async () => ({ account, permissions: allPermissions, key: undefined })
+async function authenticateBy(auth: AuthConfig, db: Database): Promise<Callers> {
+  if (auth.kind === 'token') return { authenticate: byToken(db), isEmpty: false }
+  if (auth.kind === 'jwt') return { authenticate: (await import('../auth/jwt.ts')).byJwt(db, auth), isEmpty: false }
+  const caller = { account: await ensureAccount(db, demoAccount), permissions: allPermissions, key: undefined }
+  return { authenticate: async () => caller, isEmpty: await seedIfNew({ db, ...caller }) }
+}
+
+/** Gives an embedded database the sample when it is new. Tells whether there was nothing in it. */
+async function seedIfNew(ctx: Context): Promise<boolean> {
+  // Organizations are never deleted, so an embedded database without any has not been seeded yet.
+  const isEmpty = (await countOrganizations(ctx, {})) === 0
+  if (isEmpty && ctx.db.engine === 'pglite') await seedOrganizations(ctx, sampleOrganizations)
+  return isEmpty
 }
 
 /** Resolves at the first SIGTERM or SIGINT; a second one ends the process at once. */

@@ -75,8 +75,6 @@ export function scan(text: string): { tokens: number; nesting: number } {
   return { tokens, nesting }
 }
 
-export const countTokens = (text: string): number => scan(text).tokens
-
 interface SelectionCost {
   depth: number
   aliases: number
@@ -284,7 +282,7 @@ function tooComplex<Kind extends keyof AllLimits>(
 
 /** What the plugin reads of Yoga's context. */
 interface Measured {
-  params?: { operationName?: string; variables?: object }
+  params?: { operationName?: string; variables?: Record<string, unknown> }
   admission?: Admission
 }
 
@@ -305,7 +303,7 @@ export function useDocumentLimits(limits: DocumentLimits): Plugin {
     },
     onValidate({ params: { schema, documentAST }, context }) {
       const { operationName, variables } = (context as Measured).params ?? {}
-      const cost = measure(schema, documentAST, operationName, { ...variables })
+      const cost = measure(schema, documentAST, operationName, variables ?? {})
       const exceeded = (Object.keys(cost) as (keyof DocumentCost)[]).filter((kind) => cost[kind] > limits[kind])
       // Thrown rather than set as the result: results of validation are kept for the next request with other variables.
       if (exceeded.length > 0) throw tooComplex(exceeded, cost, limits)
