@@ -17,6 +17,28 @@ export interface Config {
   corsOrigins: readonly string[]
   /** Where callers believe to be, behind a proxy; undefined where their Host header says so. */
   publicOrigin: string | undefined
+  deadlines: DeadlinesConfig
+  overload: OverloadConfig
+  /** Statements that take longer are logged by their name. */
+  slowStatementMs: number
+  /** Where Prometheus asks; undefined where there are no metrics. */
+  metricsPort: number | undefined
+  /** Where traces are sent to; undefined where there are none. */
+  tracesUrl: URL | undefined
+}
+
+/** How long things may take, in milliseconds. */
+export interface DeadlinesConfig {
+  connectionMs: number
+  statementMs: number
+  requestMs: number
+}
+
+export interface OverloadConfig {
+  /** Requests in progress at most. */
+  requests: number
+  /** By how many milliseconds the event loop may be late. */
+  eventLoopDelayMs: number
 }
 
 export type AuthConfig =
@@ -75,8 +97,8 @@ export function readConfig(env: NodeJS.ProcessEnv): Config {
     faults.push(`${name} must be ${expected}.`)
     return fallback
   }
-  const integer = (name: string, fallback: number, min: number, max: number) =>
-    read(
+  const integer = <Fallback>(name: string, fallback: Fallback, min: number, max: number) =>
+    read<number | Fallback>(
       name,
       fallback,
       (text) => (/^\d{1,9}$/.test(text) && Number(text) >= min && Number(text) <= max ? Number(text) : undefined),
@@ -164,6 +186,18 @@ export function readConfig(env: NodeJS.ProcessEnv): Config {
       connections: integer('MAX_CONNECTIONS', 10_000, 1, 1_000_000),
     },
     publicOrigin: read('PUBLIC_URL', undefined, parseOrigin, 'an origin such as https://api.example'),
+    deadlines: {
+      connectionMs: integer('DATABASE_WAIT_TIMEOUT', 2000, 10, 600_000),
+      statementMs: integer('STATEMENT_TIMEOUT', 5000, 10, 600_000),
+      requestMs: integer('REQUEST_TIMEOUT', 10_000, 10, 600_000),
+    },
+    overload: {
+      requests: integer('MAX_REQUESTS', 256, 1, 100_000),
+      eventLoopDelayMs: integer('MAX_EVENT_LOOP_DELAY', 500, 10, 60_000),
+    },
+    slowStatementMs: integer('SLOW_STATEMENT', 500, 0, 600_000),
+    metricsPort: integer('METRICS_PORT', undefined, 0, 65_535),
+    tracesUrl: read('OTEL_EXPORTER_OTLP_ENDPOINT', undefined, parseHttpUrl, 'an http or https URL'),
     rateLimit: onOff('RATE_LIMIT', !isLocal) ? rateLimit : undefined,
     corsOrigins: read(
       'CORS_ORIGINS',

@@ -1,4 +1,4 @@
-import { DatabaseUnavailable } from '../db/client.ts'
+import { DatabaseUnavailable } from '../db/errors.ts'
 import { AuthError, type Authenticate, type Caller, KeysUnavailable } from './authenticate.ts'
 import { RateLimited, type RateLimiter } from './rate-limit.ts'
 

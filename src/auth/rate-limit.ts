@@ -112,6 +112,7 @@ const asClient = (db: Database) => ({
         text,
         bind: () => values.map(String),
         row: ([points, expire]) => ({ points, expire }),
+        repeatable: false,
       },
       undefined,
     )

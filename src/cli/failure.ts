@@ -1,5 +1,5 @@
 import { ConfigError } from '../config.ts'
-import { DatabaseUnavailable } from '../db/client.ts'
+import { DatabaseUnavailable } from '../db/errors.ts'
 import { FolderLocked } from '../db/lock.ts'
 import { ValidationError } from '../domain/errors.ts'
 

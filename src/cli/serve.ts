@@ -36,6 +36,7 @@ async function serve(config: Config): Promise<void> {
     url: config.databaseUrl,
     poolSize: config.databasePoolSize,
     prepare: config.databasePrepare,
+    deadlines: config.deadlines,
   })
   try {
     await migrate(db)

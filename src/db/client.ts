@@ -1,3 +1,4 @@
+import { ConstraintError, DatabaseUnavailable } from './errors.ts'
 import type { MigratorDatabase } from './migrate.ts'
 import type { Statement } from './statement.ts'
 
@@ -6,27 +7,50 @@ export interface Database {
   readonly engine: 'postgres' | 'pglite'
   /** Runs a statement. Rejects with a ConstraintError or a DatabaseUnavailable where one of them fits. */
   run<Parameters, Row>(statement: Statement<Parameters, Row>, parameters: Parameters): Promise<Row[]>
+  /** The same database on behalf of one request. */
+  forRequest(request: RequestScope): Database
+  status(): DatabaseStatus
+  /** Whether it answers right now, asked on a connection of its own, within a second. */
+  isReachable(): Promise<boolean>
   /** Hands out a Drizzle connection of its own for migrations, within one transaction that holds a lock. */
   withMigrator(work: (db: MigratorDatabase) => Promise<void>): Promise<void>
   close(): Promise<void>
 }
 
-/** A check, unique or foreign key refused the write. The name is the constraint's, as tables.ts has it. */
-export class ConstraintError extends Error {
-  readonly constraint: string
-  constructor(constraint: string, cause: unknown) {
-    super(`constraint ${constraint}`, { cause })
-    this.name = 'ConstraintError'
-    this.constraint = constraint
-  }
+/** What a request allows its statements, and what it is told of them. */
+export interface RequestScope {
+  /** When its answer is due, by `performance.now()`. After that no statement of it begins. */
+  readonly deadline: number
+  /** The whole time that it was given, in milliseconds, for the message. */
+  readonly limitMs: number
+  /** A statement has ended, well or not; `startedAt` is by `performance.now()`. */
+  onStatement?(name: string, startedAt: number, ms: number, outcome: StatementOutcome): void
 }
 
-/** The database cannot be reached, or refuses to serve. */
-export class DatabaseUnavailable extends Error {
-  constructor(cause: unknown) {
-    super('the database is not available', { cause })
-    this.name = 'DatabaseUnavailable'
-  }
+/** `refused` by the database, which is alive; `unavailable` where it was not there or went away. */
+export type StatementOutcome = 'ok' | 'refused' | 'timeout' | 'unavailable'
+
+export interface DatabaseStatus {
+  /** Connections by what they are doing, and statements that wait for one. */
+  readonly pool: { readonly idle: number; readonly busy: number; readonly connecting: number; readonly waiting: number }
+  /** Whether statements are refused at once because the database is away. */
+  readonly isBreakerOpen: boolean
+}
+
+/** What the database tells of itself as it happens. */
+export interface DatabaseObserver {
+  onStatement?(name: string, ms: number, outcome: StatementOutcome): void
+  /** `reason` is a SQLSTATE, or `connection_lost`. */
+  onRetry?(name: string, reason: string): void
+  onConnectionLost?(): void
+  onBreaker?(isOpen: boolean, cause: unknown): void
+}
+
+export interface Deadlines {
+  /** Waiting for a connection, in milliseconds. */
+  readonly connectionMs: number
+  /** One statement, in milliseconds. */
+  readonly statementMs: number
 }
 
 export interface DatabaseOptions {
@@ -35,6 +59,8 @@ export interface DatabaseOptions {
   poolSize: number
   /** Named prepared statements; off behind a pooler that hands out connections by transaction. */
   prepare: boolean
+  deadlines: Deadlines
+  observer?: DatabaseObserver
   /** Told the text of each statement that reaches the driver. */
   onStatement?: (text: string) => void
 }
@@ -72,7 +98,10 @@ async function openPostgres({ url, poolSize, prepare, onStatement }: DatabaseOpt
     })
   const client = connect(poolSize)
 
-  return {
+  const database: Database = {
+    forRequest: () => database,
+    status: () => ({ pool: { idle: 0, busy: 0, connecting: 0, waiting: 0 }, isBreakerOpen: false }),
+    isReachable: async () => true,
     engine: 'postgres',
     async run(statement, parameters) {
       try {
@@ -98,6 +127,7 @@ async function openPostgres({ url, poolSize, prepare, onStatement }: DatabaseOpt
     },
     close: () => client.end({ timeout: closeTimeoutSeconds }),
   }
+  return database
 }
 
 async function openPglite(folder: string | undefined, onStatement?: (text: string) => void): Promise<Database> {
@@ -107,7 +137,10 @@ async function openPglite(folder: string | undefined, onStatement?: (text: strin
   try {
     const client = await PGlite.create({ dataDir: folder, parsers: { 20: Number } })
     await client.exec(`set time zone '${statementTimeZone}'`)
-    return {
+    const database: Database = {
+      forRequest: () => database,
+      status: () => ({ pool: { idle: 0, busy: 0, connecting: 0, waiting: 0 }, isBreakerOpen: false }),
+      isReachable: async () => true,
       engine: 'pglite',
       async run(statement, parameters) {
         onStatement?.(statement.text)
@@ -127,6 +160,7 @@ async function openPglite(folder: string | undefined, onStatement?: (text: strin
         await lock?.release()
       },
     }
+    return database
   } catch (error) {
     await lock?.release()
     throw error

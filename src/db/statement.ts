@@ -20,6 +20,8 @@ export interface Statement<Parameters, Row> {
   readonly bind: (parameters: Parameters) => Cell[]
   // biome-ignore lint/suspicious/noExplicitAny: a cell has the type of its column, which only the statement knows
   readonly row: (cells: any) => Row
+  /** Whether running it again does no harm, so that it is sent anew when a connection is lost under it. */
+  readonly repeatable: boolean
 }
 
 /** A parameter as both drivers take it. */
@@ -35,6 +37,7 @@ export function defineStatement<Parameters extends Record<string, ParameterValue
   name: string,
   query: SQL,
   row: Statement<Parameters, Row>['row'] = () => undefined as Row,
+  repeatable = false,
 ): Statement<Parameters, Row> {
   const compiled = dialect.sqlToQuery(query)
   const names: string[] = []
@@ -53,7 +56,17 @@ export function defineStatement<Parameters extends Record<string, ParameterValue
         return toCell(value)
       }),
     row,
+    repeatable,
   }
+}
+
+/** Defines a statement that changes nothing, or nothing that matters if it is done twice. */
+export function defineRead<Parameters extends Record<string, ParameterValue>, Row>(
+  name: string,
+  query: SQL,
+  row: Statement<Parameters, Row>['row'],
+): Statement<Parameters, Row> {
+  return defineStatement(name, query, row, true)
 }
 
 /** A named parameter with its PostgreSQL type, e.g. `param('ids', 'bigint[]')`. */

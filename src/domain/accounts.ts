@@ -1,6 +1,6 @@
 import { sql } from 'drizzle-orm'
 import type { Database } from '../db/client.ts'
-import { defineStatement, param } from '../db/statement.ts'
+import { defineRead, defineStatement, param } from '../db/statement.ts'
 import { accounts, maxLength } from '../db/tables.ts'
 import { ValidationError } from './errors.ts'
 import { line, parse } from './parse.ts'
@@ -24,7 +24,7 @@ const createStatement = defineStatement<{ name: string }, Account>(
   toAccount,
 )
 
-const byNameStatement = defineStatement<{ name: string }, Account>(
+const byNameStatement = defineRead<{ name: string }, Account>(
   'account_by_name',
   sql`select id, name, created_at from ${accounts} where name = ${param('name', 'text')}`,
   toAccount,
@@ -55,7 +55,7 @@ export async function ensureAccount(db: Database, name: string): Promise<number>
   return account?.id ?? ensureAccount(db, name)
 }
 
-const listStatement = defineStatement<Record<never, never>, Account>(
+const listStatement = defineRead<Record<never, never>, Account>(
   'list_accounts',
   sql`select id, name, created_at from ${accounts} order by name`,
   toAccount,

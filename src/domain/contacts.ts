@@ -1,6 +1,6 @@
 import { sql } from 'drizzle-orm'
 import { z } from 'zod'
-import { defineStatement, type ParameterValue, param } from '../db/statement.ts'
+import { defineRead, defineStatement, type ParameterValue, param } from '../db/statement.ts'
 import {
   type Channel,
   contactLabel,
@@ -49,7 +49,7 @@ export function toContact(cells: ContactCells): Contact {
 
 const account = param('account', 'bigint')
 
-const contactsById = defineStatement<{ account: number; ids: readonly number[] }, Contact>(
+const contactsById = defineRead<{ account: number; ids: readonly number[] }, Contact>(
   'contacts_by_id',
   sql`select ${contactColumns('c')} from ${contacts} c
     where c.account_id = ${account} and c.id = any(${param('ids', 'bigint[]')})`,

@@ -7,6 +7,15 @@ export interface Context {
   readonly db: Database
   readonly account: number
   readonly permissions: ReadonlySet<Permission>
+  /** For a write that is to have one effect, however often it is sent. */
+  readonly once?: Once
+}
+
+export interface Once {
+  /** Chosen by the caller: the same for each repeat. */
+  readonly key: string
+  /** Of all that the caller asked for, so that the same key with another input is noticed. */
+  readonly fingerprint: string
 }
 
 export const allPermissions: ReadonlySet<Permission> = new Set(permission.enumValues)

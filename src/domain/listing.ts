@@ -1,5 +1,5 @@
 import { type SQL, sql } from 'drizzle-orm'
-import { defineStatement, type ParameterValue, param, type Statement } from '../db/statement.ts'
+import { defineRead, type ParameterValue, param, type Statement } from '../db/statement.ts'
 import type { Permission } from '../db/tables.ts'
 import { type Context, requirePermission } from './context.ts'
 import type { Ordering, Page, PageRequest, Position } from './page.ts'
@@ -128,7 +128,7 @@ function pageStatement(
     columns.map((column) => sql`${column} ${direction}`),
     sql`, `,
   )
-  return defineStatement(
+  return defineRead(
     `${listing.name}_page`,
     sql`select owner.id, page.* from unnest(${param('owners', 'bigint[]')}) as owner(id) cross join lateral (
       select ${listing.columns} from ${listing.from} where ${where} order by ${order} limit ${param('limit', 'integer')}
@@ -158,7 +158,7 @@ export async function readCounts(
 ): Promise<number[]> {
   requirePermission(ctx, listing.permission)
   const statement = memoize(countStatements, [listing.name, filter.shape].join(), () =>
-    defineStatement<Parameters, [owner: number, count: number]>(
+    defineRead<Parameters, [owner: number, count: number]>(
       `${listing.name}_count`,
       sql`select ${listing.owner}, count(*) from ${listing.from}
         where ${whereOf(listing, sql`any(${param('owners', 'bigint[]')})`, filter.conditions)}

@@ -1,7 +1,7 @@
 import { sql } from 'drizzle-orm'
 import { z } from 'zod'
-import { ConstraintError } from '../db/client.ts'
-import { defineStatement, Json, type ParameterValue, param } from '../db/statement.ts'
+import { ConstraintError } from '../db/errors.ts'
+import { defineRead, defineStatement, Json, type ParameterValue, param } from '../db/statement.ts'
 import { maxLength, organizations } from '../db/tables.ts'
 import { type Context, requirePermission } from './context.ts'
 import { type Issue, NotFoundError, ValidationError } from './errors.ts'
@@ -37,7 +37,7 @@ export function toOrganization(cells: OrganizationCells): Organization {
 
 const account = param('account', 'bigint')
 
-const organizationsById = defineStatement<{ account: number; ids: readonly number[] }, Organization>(
+const organizationsById = defineRead<{ account: number; ids: readonly number[] }, Organization>(
   'organizations_by_id',
   sql`select ${organizationColumns('o')} from ${organizations} o
     where o.account_id = ${account} and o.id = any(${param('ids', 'bigint[]')})`,
@@ -50,7 +50,7 @@ export async function findOrganizations(ctx: Context, ids: readonly number[]): P
   return ctx.db.run(organizationsById, { account: ctx.account, ids })
 }
 
-const existsStatement = defineStatement<{ account: number; id: number }, boolean>(
+const existsStatement = defineRead<{ account: number; id: number }, boolean>(
   'organization_exists',
   sql`select exists (select from ${organizations} where account_id = ${account} and id = ${param('id', 'bigint')})`,
   ([isThere]) => isThere,
@@ -63,7 +63,7 @@ export async function organizationExists(ctx: Context, id: number): Promise<bool
   return isThere!
 }
 
-const ancestorsStatement = defineStatement<
+const ancestorsStatement = defineRead<
   { account: number; ids: readonly number[] },
   { of: number; ancestor: Organization }
 >(

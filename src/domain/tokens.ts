@@ -2,7 +2,7 @@ import { createHash, randomBytes } from 'node:crypto'
 import { sql } from 'drizzle-orm'
 import { z } from 'zod'
 import type { Database } from '../db/client.ts'
-import { defineStatement, type ParameterValue, param } from '../db/statement.ts'
+import { defineRead, defineStatement, type ParameterValue, param } from '../db/statement.ts'
 import { accounts, maxLength, type Permission, permission, tokenAccounts, tokens } from '../db/tables.ts'
 import { ValidationError } from './errors.ts'
 import { line, parse, report, storableText } from './parse.ts'
@@ -110,7 +110,7 @@ export async function createToken(db: Database, input: unknown): Promise<{ id: n
   return { id: created!.id, token }
 }
 
-const listStatement = defineStatement<Record<never, never>, Token>(
+const listStatement = defineRead<Record<never, never>, Token>(
   'list_tokens',
   sql`select ${tokenColumns} from ${tokens} t order by t.id`,
   toToken,
@@ -131,7 +131,7 @@ export async function revokeToken(db: Database, id: number): Promise<boolean> {
   return (await db.run(revokeStatement, { id })).length > 0
 }
 
-const useStatement = defineStatement<{ hash: string }, Token>(
+const useStatement = defineRead<{ hash: string }, Token>(
   'use_token',
   sql`with used as (
       update ${tokens} set last_used_at = now()

@@ -1,5 +1,5 @@
 import { GraphQLError } from 'graphql'
-import { DatabaseUnavailable } from '../db/client.ts'
+import { DatabaseUnavailable, DeadlineExceeded } from '../db/errors.ts'
 import { ForbiddenError, type Issue } from '../domain/errors.ts'
 
 /** What `extensions.code` of a top-level error can be. */
@@ -10,6 +10,7 @@ const topLevelCodes = [
   'QUERY_TOO_COMPLEX',
   'RATE_LIMITED',
   'SERVICE_UNAVAILABLE',
+  'TIMEOUT',
   'INTERNAL_SERVER_ERROR',
 ] as const
 export type TopLevelCode = (typeof topLevelCodes)[number]
@@ -32,10 +33,21 @@ export function maskError(error: unknown, logUnexpected: (cause: unknown) => voi
   }
   if (origin instanceof ForbiddenError) return replace(error, origin.message, 'FORBIDDEN')
   logUnexpected(origin)
-  return origin instanceof DatabaseUnavailable
-    ? replace(error, 'The database is not available. Try again later.', 'SERVICE_UNAVAILABLE')
-    : replace(error, 'Unexpected error.', 'INTERNAL_SERVER_ERROR')
+  if (origin instanceof DatabaseUnavailable) {
+    const message = `The database is not available. ${adviceAfter(origin)}`
+    return replace(error, message, 'SERVICE_UNAVAILABLE')
+  }
+  if (origin instanceof DeadlineExceeded) {
+    const message = `The ${origin.of} took longer than ${origin.limitMs} ms. ${adviceAfter(origin)}`
+    return replace(error, message, 'TIMEOUT')
+  }
+  return replace(error, 'Unexpected error.', 'INTERNAL_SERVER_ERROR')
 }
+
+const adviceAfter = ({ mayHaveRun }: { mayHaveRun: boolean }) =>
+  mayHaveRun
+    ? 'What was asked for may have been done all the same: look before you try again, or send changes with @idempotent.'
+    : 'Try again later.'
 
 /** Errors with another code, or none, come from graphql or Yoga, which find the request or its document wrong. */
 const codes: ReadonlySet<unknown> = new Set(topLevelCodes)

@@ -1,4 +1,4 @@
-import { DatabaseUnavailable } from '../db/client.ts'
+import { DatabaseUnavailable, DeadlineExceeded } from '../db/errors.ts'
 import {
   ConflictError,
   type DomainError,
@@ -37,6 +37,7 @@ export const reasons = {
   429: 'Too Many Requests',
   500: 'Internal Server Error',
   503: 'Service Unavailable',
+  504: 'Gateway Timeout',
 } as const
 
 export type ErrorStatus = keyof typeof reasons
@@ -59,7 +60,9 @@ const retryAfterSeconds = 1
 export function toRestError(error: unknown): RestError | undefined {
   if (error instanceof RestError) return error
   if (error instanceof ForbiddenError) return plainError(403)
-  if (error instanceof DatabaseUnavailable) return plainError(503, { 'retry-after': String(retryAfterSeconds) })
+  const retryAfter = { 'retry-after': String(retryAfterSeconds) }
+  if (error instanceof DatabaseUnavailable) return plainError(503, retryAfter)
+  if (error instanceof DeadlineExceeded) return plainError(504, retryAfter)
   const status = statusOfError.find(([kind]) => error instanceof kind)?.[1]
   if (error instanceof ValidationError) {
     return new RestError(422, { message: reasons[422], errors: distinct(error.issues.map(toPair)) })

@@ -95,7 +95,7 @@ export function createRouter({ routes, logUnexpected }: RouterOptions): Router {
         return await answer(request, context)
       } catch (error) {
         const known = toRestError(error)
-        if (!known || known.status === 503) logUnexpected(error)
+        if (!known || known.status >= 503) logUnexpected(error)
         return errorResponse(known ?? plainError(500))
       }
     },

@@ -560,7 +560,7 @@ describe('what needs no token', () => {
 
 describe('a database that does not answer', () => {
   it('is told as 503 to retry by both doors, never as a token that is wrong', async () => {
-    const { DatabaseUnavailable } = await import('../../src/db/client.ts')
+    const { DatabaseUnavailable } = await import('../../src/db/errors.ts')
     const db = { ...database.db, run: () => Promise.reject(new DatabaseUnavailable(new Error('down'))) }
     const { handle } = appFor(database.ctx, { authenticate: byToken(db) })
     const headers = { ...bearer(`cgw_${'a'.repeat(43)}`), 'content-type': 'application/json' }
@@ -578,7 +578,7 @@ describe('a database that does not answer', () => {
   })
 
   it('is asked again once it does', async () => {
-    const { DatabaseUnavailable } = await import('../../src/db/client.ts')
+    const { DatabaseUnavailable } = await import('../../src/db/errors.ts')
     const { token } = await create()
     let isDown = true
     const run = ((statement: never, parameters: never) =>

@@ -7,6 +7,7 @@ import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
 import { openDatabase } from '../../src/db/client.ts'
 import { migrate } from '../../src/db/migrate.ts'
 import { createAccount } from '../../src/domain/accounts.ts'
+import { testDeadlines } from '../support/deadlines.ts'
 import { useGateways } from '../support/gateway.ts'
 
 // A test starts several processes, each of which loads a database.
@@ -18,7 +19,12 @@ const gateways = useGateways()
 let template: string
 beforeAll(async () => {
   template = await mkdtemp(join(tmpdir(), 'contacts-gateway-template-'))
-  const db = await openDatabase({ url: `pglite:${join(template, 'data')}`, poolSize: 1, prepare: true })
+  const db = await openDatabase({
+    url: `pglite:${join(template, 'data')}`,
+    poolSize: 1,
+    prepare: true,
+    deadlines: testDeadlines,
+  })
   try {
     await migrate(db)
     await createAccount(db, 'acme')

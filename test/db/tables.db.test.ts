@@ -1,6 +1,6 @@
 import { sql } from 'drizzle-orm'
 import { beforeAll, describe, expect, it } from 'vitest'
-import { ConstraintError } from '../../src/db/client.ts'
+import { ConstraintError } from '../../src/db/errors.ts'
 import { defineStatement } from '../../src/db/statement.ts'
 import { channelLabels, contactChannel, contactLabel } from '../../src/db/tables.ts'
 import { useDatabase } from '../support/database.ts'

@@ -10,13 +10,14 @@ import type { Context } from '../../src/domain/context.ts'
 import { ConflictError, NotFoundError, ValidationError } from '../../src/domain/errors.ts'
 import { createOrganization, findAncestors, updateOrganization } from '../../src/domain/organizations.ts'
 import { useDatabase } from '../support/database.ts'
+import { testDeadlines } from '../support/deadlines.ts'
 import { aContact, anOrganization } from '../support/factory.ts'
 
 const database = useDatabase({ poolSize: 24 })
 /** One connection, so that statements between `begin` and `commit` are of one transaction. */
 let holder: Database
 beforeAll(async () => {
-  holder = await openDatabase({ url: database.url, poolSize: 1, prepare: true })
+  holder = await openDatabase({ url: database.url, poolSize: 1, prepare: true, deadlines: testDeadlines })
 })
 afterAll(() => holder.close())
 const begin = defineStatement('test_begin', sql`begin`)

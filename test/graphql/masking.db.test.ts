@@ -5,6 +5,7 @@ import { type Database, openDatabase } from '../../src/db/client.ts'
 import { defineStatement } from '../../src/db/statement.ts'
 import { appFor } from '../support/app.ts'
 import { useDatabase } from '../support/database.ts'
+import { testDeadlines } from '../support/deadlines.ts'
 import { anOrganization } from '../support/factory.ts'
 import type { Answer } from '../support/graphql.ts'
 
@@ -74,6 +75,7 @@ describe('what goes wrong inside', () => {
       url: 'postgres://somebody:password@127.0.0.1:1/nowhere',
       poolSize: 1,
       prepare: true,
+      deadlines: testDeadlines,
     })
     const { answer, text } = await ask(nowhere, '{ organizations { totalCount } }').finally(() => nowhere.close())
 

@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs'
 import { GraphQLError } from 'graphql'
 import { describe, expect, it } from 'vitest'
-import { DatabaseUnavailable } from '../../src/db/client.ts'
+import { DatabaseUnavailable } from '../../src/db/errors.ts'
 import { ConflictError, DomainError, NotFoundError, ValidationError } from '../../src/domain/errors.ts'
 import { maskError } from '../../src/graphql/errors.ts'
 import { toErrorResult } from '../../src/graphql/results.ts'

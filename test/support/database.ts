@@ -5,6 +5,7 @@ import { type Database, openDatabase } from '../../src/db/client.ts'
 import { migrate } from '../../src/db/migrate.ts'
 import { ensureAccount } from '../../src/domain/accounts.ts'
 import { allPermissions, type Context } from '../../src/domain/context.ts'
+import { testDeadlines } from './deadlines.ts'
 
 export interface TestDatabase {
   db: Database
@@ -30,6 +31,7 @@ export function useDatabase(options: { poolSize?: number } = {}): TestDatabase {
       url: created.url,
       poolSize: options.poolSize ?? 4,
       prepare: true,
+      deadlines: testDeadlines,
       onStatement: (text) => test.statements.push(text),
     })
     await migrate(test.db)
