@@ -1,6 +1,10 @@
-import { ConstraintError, DatabaseUnavailable } from './errors.ts'
+import { createConnection, type Socket } from 'node:net'
+import { setTimeout as delay } from 'node:timers/promises'
+import type { Options as PostgresOptions, Sql } from 'postgres'
+import { ConstraintError, DatabaseUnavailable, DeadlineExceeded } from './errors.ts'
 import type { MigratorDatabase } from './migrate.ts'
-import type { Statement } from './statement.ts'
+import { type Connect, type Connection, createPool, type Pool } from './pool.ts'
+import type { Cell, Statement } from './statement.ts'
 
 /** The database as the rules see it: it runs one statement at a time, each of them whole or not at all. */
 export interface Database {
@@ -65,105 +69,311 @@ export interface DatabaseOptions {
   onStatement?: (text: string) => void
 }
 
-const statementTimeZone = 'UTC'
-const connectTimeoutSeconds = 10
-const closeTimeoutSeconds = 1
+const timeZone = 'UTC'
+const closeTimeoutMs = 1_000
+/** Migrations are no requests: they may wait longer for a database that is starting. */
+const migratorConnectionMs = 10_000
+const reachableMs = 1_000
 /** Any number, the same in every process: migrations wait for each other on it. */
 const migrationLock = 4_068_071
 
 export async function openDatabase(options: DatabaseOptions): Promise<Database> {
   if (!options.url.startsWith('pglite:')) return openPostgres(options)
   const folder = options.url.slice('pglite:'.length)
-  return openPglite(folder === 'memory' ? undefined : folder, options.onStatement)
+  return openPglite(folder === 'memory' ? undefined : folder, options)
 }
 
-async function openPostgres({ url, poolSize, prepare, onStatement }: DatabaseOptions): Promise<Database> {
-  const { default: postgres } = await import('postgres')
+async function openPostgres(options: DatabaseOptions): Promise<Database> {
   const { drizzle } = await import('drizzle-orm/postgres-js')
-  const connect = (max: number) =>
-    postgres(url, {
-      max,
+  const dial = await createDialer(options)
+  const connect: Connect = (onClosed) => dial(onClosed, options.deadlines.statementMs)
+  const pool = createPool(connect, {
+    size: options.poolSize,
+    connectionMs: options.deadlines.connectionMs,
+    onConnectionLost: options.observer?.onConnectionLost,
+    onBreaker: options.observer?.onBreaker,
+  })
+  const probe = createProbe(connect)
+  return createDatabase('postgres', pool, options, {
+    isReachable: async () => !pool.isBreakerOpen() && (await probe.answers()),
+    async withMigrator(work) {
+      const migrator = dial(() => {})
+      try {
+        await within(migratorConnectionMs, migrator.opened)
+        await drizzle(migrator.client).transaction(async (transaction) => {
+          await transaction.execute(`select pg_advisory_xact_lock(${migrationLock})`)
+          await work(nested(transaction))
+        })
+      } catch (error) {
+        throw translate(error, false)
+      } finally {
+        await migrator.end()
+      }
+    },
+    async close() {
+      await Promise.all([pool.close(), probe.end()])
+    },
+  })
+}
+
+/** A connection of the driver, which has a life of its own: the driver's reconnecting is never used. */
+interface DialedConnection extends Connection {
+  readonly client: Sql
+}
+
+/**
+ * Opens connections to PostgreSQL, each a client of the driver with a socket of ours. When the socket closes, the client
+ * is done for: left to itself the driver connects again without a pause, can stay wedged, and can run the second half of a
+ * transaction alone. Where the URL names several hosts, each try goes to the next of them.
+ */
+async function createDialer({ url, prepare, onStatement }: DatabaseOptions) {
+  const { default: postgres } = await import('postgres')
+  const { host: hosts, port: ports, path } = postgres(url).options as unknown as Addresses
+  let tries = 0
+
+  return (onClosed: () => void, statementTimeoutMs?: number): DialedConnection => {
+    const turn = tries++ % hosts.length
+    const [host, port] = [hosts[turn]!, ports[turn]!]
+    let socket: Socket | undefined
+    const client = postgres(url, {
+      host,
+      port,
+      max: 1,
       prepare,
-      connect_timeout: connectTimeoutSeconds,
+      // Who opens the connection waits for it, and gives up in time.
+      connect_timeout: 0,
+      idle_timeout: 0,
+      max_lifetime: 0,
       fetch_types: false,
-      connection: { application_name: 'contacts-gateway', TimeZone: statementTimeZone },
+      connection: {
+        application_name: 'contacts-gateway',
+        TimeZone: timeZone,
+        // A pooler by transaction refuses settings that it does not know.
+        ...(prepare && statementTimeoutMs && { statement_timeout: statementTimeoutMs }),
+      },
       onnotice: () => {},
-      ...(onStatement && { debug: (_connection: number, text: string) => onStatement(text) }),
+      onclose: onClosed,
+      socket() {
+        if (socket) throw Object.assign(new Error('the connection was closed'), { code: 'CONNECTION_CLOSED' })
+        socket = Object.assign(path ? createConnection(path) : createConnection({ host, port, noDelay: true }), {
+          host,
+        })
+        return socket
+      },
       types: {
         // Ids stay below 2^53: parse.ts refuses larger ones, and the sequences count from 1000.
         bigint: { to: 20, from: [20], serialize: String, parse: Number },
         // JSON parameters are text already.
         json: { to: 3802, from: [114, 3802], serialize: (text: string) => text, parse: JSON.parse },
       },
-    })
-  const client = connect(poolSize)
-
-  const database: Database = {
-    forRequest: () => database,
-    status: () => ({ pool: { idle: 0, busy: 0, connecting: 0, waiting: 0 }, isBreakerOpen: false }),
-    isReachable: async () => true,
-    engine: 'postgres',
-    async run(statement, parameters) {
-      try {
-        const rows = await client.unsafe(statement.text, statement.bind(parameters), { prepare }).values()
-        return rows.map(statement.row)
-      } catch (error) {
-        throw translate(error)
-      }
-    },
-    async withMigrator(work) {
-      const migrator = connect(1)
-      try {
-        const db = drizzle(migrator)
-        await db.transaction(async (transaction) => {
-          await transaction.execute(`select pg_advisory_xact_lock(${migrationLock})`)
-          await work(nested(transaction))
-        })
-      } catch (error) {
-        throw translate(error)
-      } finally {
-        await migrator.end({ timeout: closeTimeoutSeconds })
-      }
-    },
-    close: () => client.end({ timeout: closeTimeoutSeconds }),
+    } as unknown as PostgresOptions<Record<string, never>>)
+    const destroy = () => socket?.destroy()
+    return {
+      client,
+      opened: client.unsafe('select 1').then(() => {}),
+      run(text, cells) {
+        onStatement?.(text)
+        return client.unsafe(text, cells as Cell[], { prepare }).values() as unknown as Promise<unknown[][]>
+      },
+      async end() {
+        await client.end({ timeout: closeTimeoutMs / 1000 })
+        destroy()
+      },
+      destroy,
+    }
   }
-  return database
 }
 
-async function openPglite(folder: string | undefined, onStatement?: (text: string) => void): Promise<Database> {
+interface Addresses {
+  host: string[]
+  port: number[]
+  /** Of a socket in the file system. */
+  path: string | false
+}
+
+/** A connection apart from the pool, so that a full pool does not keep from asking whether the database is there. */
+function createProbe(connect: Connect) {
+  let connection: Connection | undefined
+  let asked: Promise<boolean> | undefined
+  const ask = async () => {
+    connection ??= connect(() => forget(current))
+    const current = connection
+    try {
+      await within(
+        reachableMs,
+        current.opened.then(() => current.run('select 1', [])),
+      )
+      return true
+    } catch {
+      forget(current)
+      return false
+    } finally {
+      asked = undefined
+    }
+  }
+  const forget = (gone: Connection) => {
+    gone.destroy()
+    if (connection === gone) connection = undefined
+  }
+  return {
+    answers: () => (asked ??= ask()),
+    end: async () => connection?.end(),
+  }
+}
+
+async function openPglite(folder: string | undefined, options: DatabaseOptions): Promise<Database> {
   const { PGlite } = await import('@electric-sql/pglite')
   const { drizzle } = await import('drizzle-orm/pglite')
   const lock = folder === undefined ? undefined : await (await import('./lock.ts')).lockFolder(folder)
   try {
     const client = await PGlite.create({ dataDir: folder, parsers: { 20: Number } })
-    await client.exec(`set time zone '${statementTimeZone}'`)
-    const database: Database = {
-      forRequest: () => database,
-      status: () => ({ pool: { idle: 0, busy: 0, connecting: 0, waiting: 0 }, isBreakerOpen: false }),
-      isReachable: async () => true,
-      engine: 'pglite',
-      async run(statement, parameters) {
-        onStatement?.(statement.text)
-        try {
-          const { rows } = await client.query<unknown[]>(statement.text, statement.bind(parameters), {
-            rowMode: 'array',
-          })
-          return rows.map(statement.row)
-        } catch (error) {
-          throw translate(error)
-        }
+    await client.exec(`set time zone '${timeZone}'`)
+    // It is in this process: there is nothing to open, and nothing to lose.
+    const connect: Connect = () => ({
+      opened: Promise.resolve(),
+      async run(text, cells) {
+        options.onStatement?.(text)
+        const { rows } = await client.query<unknown[]>(text, cells as Cell[], { rowMode: 'array' })
+        return rows
       },
+      end: async () => {},
+      destroy: () => {},
+    })
+    const pool = createPool(connect, { size: 1, connectionMs: options.deadlines.connectionMs })
+    return createDatabase('pglite', pool, options, {
+      isReachable: () =>
+        within(reachableMs, client.query('select 1')).then(
+          () => true,
+          () => false,
+        ),
       // The folder's lock keeps other processes away, and Drizzle opens the transaction.
       withMigrator: (work) => work(drizzle(client)),
       async close() {
+        await pool.close()
         await client.close()
         await lock?.release()
       },
-    }
-    return database
+    })
   } catch (error) {
     await lock?.release()
     throw error
+  }
+}
+
+/** How much later than the database we notice that a statement takes too long: it is to be the one that says so. */
+const answerGraceMs = 500
+/** How often a statement is run again that had to give way to another, or whose connection was lost. */
+const maxRetries = 4
+const firstPauseMs = 10
+
+function createDatabase(
+  engine: Database['engine'],
+  pool: Pool,
+  { deadlines, observer }: DatabaseOptions,
+  rest: Pick<Database, 'isReachable' | 'withMigrator' | 'close'>,
+): Database {
+  const { connectionMs, statementMs } = deadlines
+
+  /** Takes a connection and runs the statement on it, each for no longer than it may take. */
+  const runOnce = async (text: string, cells: readonly Cell[], scope: RequestScope | undefined) => {
+    const left = scope ? scope.deadline - performance.now() : Number.POSITIVE_INFINITY
+    if (left <= 0) throw new DeadlineExceeded('request', scope!.limitMs)
+    const connection = await pool.acquire(Math.min(connectionMs, left))
+    const startedAt = performance.now()
+    return new Promise<unknown[][]>((resolve, reject) => {
+      const timer = setTimeout(() => {
+        pool.discardSilent(connection)
+        reject(new DeadlineExceeded('statement', statementMs, true))
+      }, statementMs + answerGraceMs)
+      connection.run(text, cells).then(
+        (rows) => {
+          clearTimeout(timer)
+          pool.release(connection)
+          resolve(rows)
+        },
+        (error) => {
+          clearTimeout(timer)
+          const isLate = performance.now() - startedAt >= statementMs
+          const translated =
+            isLate && codeOf(error) === canceled
+              ? new DeadlineExceeded('statement', statementMs, false, error)
+              : translate(error, true)
+          if (isUsable(error)) pool.release(connection)
+          else pool.discard(connection)
+          reject(translated)
+        },
+      )
+    })
+  }
+
+  const run = async <Parameters, Row>(
+    statement: Statement<Parameters, Row>,
+    parameters: Parameters,
+    scope: RequestScope | undefined,
+  ): Promise<Row[]> => {
+    const cells = statement.bind(parameters)
+    let mayHaveRun = false
+    for (let tries = 0; ; tries += 1) {
+      const startedAt = performance.now()
+      const tell = (outcome: StatementOutcome) => {
+        const ms = performance.now() - startedAt
+        observer?.onStatement?.(statement.name, ms, outcome)
+        scope?.onStatement?.(statement.name, startedAt, ms, outcome)
+      }
+      try {
+        const rows = await runOnce(statement.text, cells, scope)
+        tell('ok')
+        return rows.map(statement.row)
+      } catch (error) {
+        tell(outcomeOf(error))
+        if (error instanceof DatabaseUnavailable) mayHaveRun ||= error.mayHaveRun
+        const reason = tries < maxRetries ? reasonToRetry(error, statement) : undefined
+        const pause = firstPauseMs * 2 ** tries * (0.5 + Math.random())
+        if (!reason || (scope && performance.now() + pause > scope.deadline)) {
+          throw mayHaveRun && error instanceof DatabaseUnavailable ? new DatabaseUnavailable(error.cause, true) : error
+        }
+        observer?.onRetry?.(statement.name, reason)
+        await delay(pause)
+      }
+    }
+  }
+
+  const onBehalfOf = (scope: RequestScope | undefined): Database => ({
+    engine,
+    run: (statement, parameters) => run(statement, parameters, scope),
+    forRequest: onBehalfOf,
+    status: () => ({ pool: pool.status(), isBreakerOpen: pool.isBreakerOpen() }),
+    ...rest,
+  })
+  return onBehalfOf(undefined)
+}
+
+/**
+ * Whether the connection can go on after an error: the database has answered with a SQLSTATE, in contrast to what the driver
+ * or the socket says. A server that has become a standby serves reads alone; another one may serve more.
+ */
+const isUsable = (error: unknown) => sqlState.test(codeOf(error)) && codeOf(error) !== readOnly
+
+const outcomeOf = (error: unknown): StatementOutcome =>
+  error instanceof DeadlineExceeded ? 'timeout' : error instanceof DatabaseUnavailable ? 'unavailable' : 'refused'
+
+/** Why a statement may be run again: it was rolled back for another's sake, or its repetition does no harm. */
+function reasonToRetry(error: unknown, { repeatable }: { repeatable: boolean }): string | undefined {
+  const code = codeOf(error)
+  if (code === serializationFailure || code === deadlockDetected) return code
+  return repeatable && error instanceof DatabaseUnavailable && error.mayHaveRun ? 'connection_lost' : undefined
+}
+
+/** Waits no longer than this many milliseconds. */
+async function within<Value>(ms: number, work: Promise<Value>): Promise<Value> {
+  let timer: NodeJS.Timeout | undefined
+  const late = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => reject(Object.assign(new Error(`no answer within ${ms} ms`), { code: 'ETIMEDOUT' })), ms)
+  })
+  try {
+    return await Promise.race([work, late])
+  } finally {
+    clearTimeout(timer)
   }
 }
 
@@ -176,17 +386,30 @@ function nested(transaction: MigratorDatabase): MigratorDatabase {
   return Object.assign(Object.create(transaction), { session: withSavepoints })
 }
 
+const sqlState = /^(?=.*\d)[\dA-Z]{5}$/
 const integrityViolation = /^23/
-/** Connection exceptions, resources, operator intervention, and what the drivers say when there is no link. */
-const unavailable = /^(08|53|57|CONNECT|ECONN|EPIPE|ENOTFOUND|ETIMEDOUT|EHOST|ENET|EAI_AGAIN|CONNECTION_)/
+const serializationFailure = '40001'
+const deadlockDetected = '40P01'
+const canceled = '57014'
+const readOnly = '25006'
+/** What the database says when it is not able to serve: resources, operators, its own errors, and that it only reads. */
+const refusal = /^(53|57|58|25006)/
+/** Connection exceptions, and what the drivers say when there is no link. */
+const noLink = /^(08|CONNECT|ECONN|EPIPE|ENOTFOUND|ETIMEDOUT|EHOST|ENET|EAI_AGAIN|CONNECTION_)/
 
 /** Both drivers report a SQLSTATE as `code`, and Drizzle wraps their error as its cause. */
-function translate(error: unknown): unknown {
+function translate(error: unknown, wasSent: boolean): unknown {
   if (!(error instanceof Error)) return error
-  const reported = (error.cause instanceof Error ? error.cause : error) as Error & Record<string, unknown>
-  const code = String(reported.code ?? '')
+  const code = codeOf(error)
   if (integrityViolation.test(code)) {
+    const reported = originOf(error)
     return new ConstraintError(String(reported.constraint_name ?? reported.constraint), error)
   }
-  return unavailable.test(code) ? new DatabaseUnavailable(error) : error
+  if (refusal.test(code)) return new DatabaseUnavailable(error)
+  return noLink.test(code) ? new DatabaseUnavailable(error, wasSent) : error
 }
+
+const originOf = (error: Error) =>
+  (error.cause instanceof Error ? error.cause : error) as Error & Record<string, unknown>
+
+const codeOf = (error: unknown) => (error instanceof Error ? String(originOf(error).code ?? '') : '')

@@ -141,7 +141,9 @@ describe('SIGTERM', () => {
   /** Requests that wait in the database for certain, until they are let go. */
   async function waitingRequests() {
     const { env, sql } = await seededDatabase()
-    const { gateway, url } = await gateways.serve({ env })
+    // Their own deadlines are not what ends them.
+    const patient = { STATEMENT_TIMEOUT: '60000', REQUEST_TIMEOUT: '60000' }
+    const { gateway, url } = await gateways.serve({ env: { ...env, ...patient } })
     const held = Promise.withResolvers<void>()
     const released = Promise.withResolvers<void>()
     onTestFinished(() => released.resolve())
