@@ -392,8 +392,11 @@ const serializationFailure = '40001'
 const deadlockDetected = '40P01'
 const canceled = '57014'
 const readOnly = '25006'
-/** What the database says when it is not able to serve: resources, operators, its own errors, and that it only reads. */
-const refusal = /^(53|57|58|25006)/
+/**
+ * What the database says when it cannot serve: resources, operators, its own errors, that it only reads, and that a
+ * statement had to give way to others again and again.
+ */
+const refusal = /^(53|57|58|25006|40001|40P01)/
 /** Connection exceptions, and what the drivers say when there is no link. */
 const noLink = /^(08|CONNECT|ECONN|EPIPE|ENOTFOUND|ETIMEDOUT|EHOST|ENET|EAI_AGAIN|CONNECTION_)/
 

@@ -69,6 +69,8 @@ export function createPool(connect: Connect, options: PoolOptions): Pool {
   let peak = 0
   let isBreakerOpen = false
   let lastFailure: unknown
+  /** In a row, of opening a connection. */
+  let failures = 0
   let pausedUntil = 0
   let timer: NodeJS.Timeout | undefined
   let isClosed = false
@@ -78,7 +80,11 @@ export function createPool(connect: Connect, options: PoolOptions): Pool {
   const open = () => {
     const connection = connect(() => lost(connection))
     connecting.add(connection)
-    const limit = setTimeout(() => failed(new Error(`no connection within ${connectionMs} ms`)), connectionMs)
+    const limit = setTimeout(() => {
+      // Silence has cost enough time: it counts as often as need be.
+      failures += 1
+      failed(new Error(`no connection could be opened within ${connectionMs} ms`))
+    }, connectionMs)
     const failed = (cause: unknown) => {
       clearTimeout(limit)
       connection.destroy()
@@ -89,6 +95,7 @@ export function createPool(connect: Connect, options: PoolOptions): Pool {
       if (!connecting.delete(connection)) return
       if (isClosed || openCount() >= size) return void connection.end()
       expiry.set(connection, performance.now() + lifetimeMs())
+      failures = 0
       if (isBreakerOpen) setBreaker(false, undefined)
       give(connection)
       peak = Math.max(peak, openCount())
@@ -98,9 +105,12 @@ export function createPool(connect: Connect, options: PoolOptions): Pool {
 
   const openingFailed = (cause: unknown) => {
     lastFailure = cause
-    pausedUntil = performance.now() + pauseMs
-    if (!isClosed && !isBreakerOpen && openCount() === 0) setBreaker(true, cause)
-    else if (!isBreakerOpen) later(pauseMs, refill)
+    failures += 1
+    // The first is tried again at once: it may have been ended together with those that it was to replace.
+    if (failures > 1) pausedUntil = performance.now() + pauseMs
+    const isHopeless = failures > 1 && openCount() === 0 && connecting.size === 0
+    if (isHopeless && !isClosed && !isBreakerOpen) setBreaker(true, cause)
+    else refill()
   }
 
   const setBreaker = (isOpen: boolean, cause: unknown) => {
@@ -125,7 +135,9 @@ export function createPool(connect: Connect, options: PoolOptions): Pool {
 
   /** Opens what is missing: one connection for each that waits, and one after the other up to what there was. */
   const refill = () => {
-    if (isClosed || isBreakerOpen || performance.now() < pausedUntil) return
+    if (isClosed || isBreakerOpen) return
+    const pause = pausedUntil - performance.now()
+    if (pause > 0) return later(pause, refill)
     const room = () => size - openCount() - connecting.size
     while (waiters.size > connecting.size && room() > 0) open()
     if (connecting.size === 0 && openCount() < peak && room() > 0) open()
