@@ -73,6 +73,7 @@ const timeZone = 'UTC'
 const closeTimeoutMs = 1_000
 /** Migrations are no requests: they may wait longer for a database that is starting. */
 const migratorConnectionMs = 10_000
+const startingPauseMs = 200
 const reachableMs = 1_000
 /** Any number, the same in every process: migrations wait for each other on it. */
 const migrationLock = 4_068_071
@@ -97,9 +98,9 @@ async function openPostgres(options: DatabaseOptions): Promise<Database> {
   return createDatabase('postgres', pool, options, {
     isReachable: async () => !pool.isBreakerOpen() && (await probe.answers()),
     async withMigrator(work) {
-      const migrator = dial(() => {})
+      let migrator: DialedConnection | undefined
       try {
-        await within(migratorConnectionMs, migrator.opened)
+        migrator = await dialPatiently(dial)
         await drizzle(migrator.client).transaction(async (transaction) => {
           await transaction.execute(`select pg_advisory_xact_lock(${migrationLock})`)
           await work(nested(transaction))
@@ -107,7 +108,7 @@ async function openPostgres(options: DatabaseOptions): Promise<Database> {
       } catch (error) {
         throw translate(error, false)
       } finally {
-        await migrator.end()
+        await migrator?.end()
       }
     },
     async close() {
@@ -189,6 +190,22 @@ interface Addresses {
   port: number[]
   /** Of a socket in the file system. */
   path: string | false
+}
+
+/** Opens a connection, also while the database is still starting. */
+async function dialPatiently(dial: Awaited<ReturnType<typeof createDialer>>): Promise<DialedConnection> {
+  const giveUpAt = performance.now() + migratorConnectionMs
+  for (;;) {
+    const connection = dial(() => {})
+    try {
+      await within(giveUpAt - performance.now(), connection.opened)
+      return connection
+    } catch (error) {
+      connection.destroy()
+      if (codeOf(error) !== cannotConnectNow || performance.now() + startingPauseMs > giveUpAt) throw error
+      await delay(startingPauseMs)
+    }
+  }
 }
 
 /** A connection apart from the pool, so that a full pool does not keep from asking whether the database is there. */
@@ -392,6 +409,8 @@ const serializationFailure = '40001'
 const deadlockDetected = '40P01'
 const canceled = '57014'
 const readOnly = '25006'
+/** The database is starting, stopping or recovering. */
+const cannotConnectNow = '57P03'
 /**
  * What the database says when it cannot serve: resources, operators, its own errors, that it only reads, and that a
  * statement had to give way to others again and again.
