@@ -52,7 +52,9 @@ let own: World
 let foreign: World
 let unknown: World
 let execute: Execute
+let executeAsOther: Execute
 let call: CallRest
+let callAsOther: CallRest
 
 const worldOf = (
   organization: Pick<Organization, 'id' | 'name' | 'source' | 'sourceId'>,
@@ -91,7 +93,9 @@ beforeAll(async () => {
   // An id that never was, larger than any; as a position it must come before the caller's, like that of the other account.
   unknown.contact = 999_998
   execute = executeFor(ctx)
+  executeAsOther = executeFor(otherCtx)
   call = restFor(ctx)
+  callAsOther = restFor(otherCtx)
 })
 
 const otherState = async () => (await stateOf(database.db)).filter((line) => /secret|4134880|203 413/.test(line))
@@ -344,5 +348,65 @@ describe('what another account has makes no difference', () => {
     ])
     expect(withForeign.text).not.toContain('secret')
     expect(await otherState()).toEqual(before)
+  })
+})
+
+// The other account sends each write with a key, for what it has itself; then the caller sends the very same.
+
+describe('a key that another account has used', () => {
+  let made = 0
+  const anotherWorld = async () => {
+    made += 1
+    const { otherCtx } = database
+    const name = `Another secret name ${made}`
+    const organization = await anOrganization(otherCtx, { name, source: 'secret', sourceID: `secret ${made}` })
+    const [contact, otherContact] = [
+      await aContact(otherCtx, organization.id),
+      await aContact(otherCtx, organization.id),
+    ]
+    return worldOf(organization, contact, otherContact)
+  }
+  const foreignKey = 'secret'
+  const unknownKey = 'nobody'
+  /** The caller's own keys have the same names, and may come. */
+  const theirState = async () =>
+    (await otherState()).filter((line) => !line.startsWith(`idempotency key (${database.ctx.account},`))
+
+  const fields = Object.values(schema.getMutationType()!.getFields())
+  it.each(fields)('is another one to $name', async (field) => {
+    const world = await anotherWorld()
+    const [given] = casesOf('Mutation', field)
+    const { input } = given!.variables(world)
+    const document = given!.document
+      .replace('mutation(', 'mutation($key: String!, ')
+      .replace('(input: $input)', '(input: $input) @idempotent(key: $key)')
+    const theirs = await executeAsOther(document, { input, key: `${foreignKey}-${made}` })
+    const before = await theirState()
+    const withForeign = await execute(document, { input, key: `${foreignKey}-${made}` })
+    const withUnknown = await execute(document, { input, key: `${unknownKey}-${made}` })
+
+    expect(JSON.stringify(theirs)).not.toContain('NotFoundError')
+    expect(withForeign).toEqual(withUnknown)
+    expect(withForeign.data[field.name].__typename).toBe('NotFoundError')
+    expect(await theirState()).toEqual(before)
+    expect(before.some((line) => line.includes(`${foreignKey}-${made}`))).toBe(true)
+  })
+
+  const writes = restRoutes.filter(({ method }) => method !== 'GET')
+  it.each(writes)('is another one to $method $path', async ({ method, path }) => {
+    const world = await anotherWorld()
+    const target = path.replace(/:(\w+)/g, (_, name: string) =>
+      String(name === 'organization_id' ? world.organization : world.contact),
+    )
+    const body = method === 'DELETE' ? undefined : { label: 'general', telephone: world.value }
+    const send = (as: CallRest, key: string) => as(method, target, body, { 'idempotency-key': `${key}-${made}` })
+    const theirs = await send(callAsOther, foreignKey)
+    const before = await theirState()
+    const [withForeign, withUnknown] = [await send(call, foreignKey), await send(call, unknownKey)]
+
+    expect(theirs.status).toBeLessThan(300)
+    expect([withForeign.status, withForeign.body]).toEqual([withUnknown.status, withUnknown.body])
+    expect(withForeign.status).toBe(404)
+    expect(await theirState()).toEqual(before)
   })
 })

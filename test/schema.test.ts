@@ -21,6 +21,7 @@ import {
   isSpecifiedDirective,
   isSpecifiedScalarType,
   isUnionType,
+  specifiedDirectives,
 } from 'graphql'
 import { describe, expect, it } from 'vitest'
 import { channelLabels, contactChannel, contactLabel } from '../src/db/tables.ts'
@@ -186,7 +187,11 @@ describe('the mutations', () => {
 
       expect(String(type)).toBe(`${capitalized(name)}Result!`)
       expect(errors.length).toBe(members.length - 1)
-      expect(errors.map((error) => error.name)).toEqual(expect.arrayContaining(['ValidationError', 'NotFoundError']))
+      expect(errors.map((error) => error.name).toSorted()).toEqual([
+        'ConflictError',
+        'NotFoundError',
+        'ValidationError',
+      ])
       for (const error of errors) expect(error.getInterfaces().map((face) => face.name)).toEqual(['UserError'])
     },
   )
@@ -195,6 +200,21 @@ describe('the mutations', () => {
     const { organization, query } = typeOf<GraphQLObjectType>(`${capitalized(name)}Success`).getFields()
 
     expect([organization, query].map((field) => String(field?.type))).toEqual(['Organization!', 'Query!'])
+  })
+})
+
+describe('the directives', () => {
+  it('beside those of GraphQL are one, for fields', () => {
+    const own = schema.getDirectives().filter((directive) => !isSpecifiedDirective(directive))
+    const told = own.map(({ name, args, locations, isRepeatable }) => ({
+      name,
+      args: args.map((arg) => `${arg.name}: ${arg.type}`),
+      locations,
+      isRepeatable,
+    }))
+
+    expect(told).toEqual([{ name: 'idempotent', args: ['key: String!'], locations: ['FIELD'], isRepeatable: false }])
+    expect(schema.getDirectives().filter(isSpecifiedDirective)).toHaveLength(specifiedDirectives.length)
   })
 })
 

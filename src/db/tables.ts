@@ -8,6 +8,7 @@ import {
   foreignKey,
   index,
   integer,
+  json,
   pgEnum,
   pgTable,
   primaryKey,
@@ -48,6 +49,7 @@ export const maxLength = {
   source: 30,
   sourceId: 128,
   contactValue: 255,
+  idempotencyKey: 255,
 }
 
 /** Generated ids start here, so that sample data can carry the ids of its source. */
@@ -165,6 +167,29 @@ export const contactLookups = pgTable(
       foreignColumns: [contacts.accountId, contacts.id],
     }).onDelete('cascade'),
     index('contact_lookups_by_contact').on(t.accountId, t.contactId),
+  ],
+)
+
+/**
+ * What a write with a key has answered, for its repeats. The same statement that writes adds the row (domain/writes.ts).
+ * `answer` is the list of the rows that it returned; as json and not jsonb, which would put their columns in another order.
+ */
+export const idempotencyKeys = pgTable(
+  'idempotency_keys',
+  {
+    accountId: bigint('account_id', { mode: 'number' }).notNull(),
+    key: binaryText('key').notNull(),
+    /** SHA-256 of all that was asked for, in hexadecimal. */
+    fingerprint: binaryText('fingerprint').notNull(),
+    answer: json('answer').notNull(),
+    createdAt: instant('created_at'),
+  },
+  (t) => [
+    primaryKey({ name: 'idempotency_keys_pkey', columns: [t.accountId, t.key] }),
+    foreignKey({ name: 'idempotency_keys_account_fkey', columns: [t.accountId], foreignColumns: [accounts.id] }),
+    check('idempotency_keys_key_length', lengthBetween(t.key, 1, maxLength.idempotencyKey)),
+    check('idempotency_keys_fingerprint_is_sha256', sql`${t.fingerprint} ~ '^[0-9a-f]{64}$'`),
+    index('idempotency_keys_by_created').on(t.accountId, t.createdAt),
   ],
 )
 

@@ -1,6 +1,6 @@
 import { sql } from 'drizzle-orm'
 import { z } from 'zod'
-import { defineStatement, Json, type ParameterValue, param } from '../db/statement.ts'
+import { Json, type ParameterValue, param } from '../db/statement.ts'
 import { contactLookups, contacts, organizations } from '../db/tables.ts'
 import { channels } from './channels.ts'
 import {
@@ -17,6 +17,7 @@ import {
 import { type Context, requirePermission } from './context.ts'
 import { ConflictError, NotFoundError, ValidationError } from './errors.ts'
 import { expectedVersion, parse, report } from './parse.ts'
+import { defineWrite, runWrite } from './writes.ts'
 
 export const maxChangesPerList = 100
 
@@ -71,78 +72,80 @@ interface ChangeRow {
  * The organization is locked first, then each contact that is named, as it is by then. Only when nothing stands against
  * any of them is anything written.
  */
-const changeStatement = defineStatement<Record<string, ParameterValue>, ChangeRow>(
+const changeWrite = defineWrite<Record<string, ParameterValue>, ChangeRow>(
   'change_contacts',
-  sql`with organization as (
-      select account_id, id from ${organizations}
-      where account_id = ${param('account', 'bigint')} and id = ${param('organization', 'bigint')}
-      for no key update
-    ), named as materialized (
-      select * from jsonb_to_recordset(${param('named', 'jsonb')}) as n(
-        position integer, removes boolean, id bigint, version integer,
-        channel contact_channel, label contact_label, value text, integration boolean, keys text[])
-    ), target as materialized (
-      select c.* from ${contacts} c
-      join organization o on o.account_id = c.account_id and o.id = c.organization_id
-      join named n on n.id = c.id
-      for no key update of c
-    ), judged as materialized (
-      select n.position, n.removes, n.id, n.label, n.value, n.integration, n.keys, case
-        when t.id is null then 'MISSING'
-        when n.channel <> t.channel then 'CHANNEL'
-        when n.version <> t.version then 'VERSION'
-      end as fault
-      from named n left join target t on t.id = n.id
-    ), permitted as (
-      select account_id, id from organization where not exists (select from judged where fault is not null)
-    ), removed as (
-      delete from ${contacts} c using permitted p, judged j
-      where c.account_id = p.account_id and c.id = j.id and j.removes
-      returning c.id
-    ), updated as (
-      update ${contacts} c set
-        label = coalesce(j.label, c.label),
-        value = coalesce(j.value, c.value),
-        integration = coalesce(j.integration, c.integration),
-        version = c.version + 1,
-        updated_at = clock_timestamp()
-      from permitted p, judged j, target t
-      where c.account_id = p.account_id and c.id = j.id and not j.removes and t.id = j.id
-        and (coalesce(j.label, t.label), coalesce(j.value, t.value), coalesce(j.integration, t.integration))
-          is distinct from (t.label, t.value, t.integration)
-      returning c.*
-    ), looked_up_anew as materialized (
-      select set_contact_keys(u.account_id, u.id, u.channel, j.keys) as id
-      from updated u join judged j on j.id = u.id where j.keys is not null
-    ), wanted as materialized (
-      select a.*, nextval(pg_get_serial_sequence('contacts', 'id')) as id, p.account_id, p.id as organization_id
-      from permitted p, jsonb_to_recordset(${param('added', 'jsonb')}) as a(
-        position integer, channel contact_channel, label contact_label, value text, integration boolean, keys text[])
-    ), added as (
-      insert into ${contacts} (account_id, id, organization_id, channel, label, value, integration)
-      select account_id, id, organization_id, channel, label, value, integration from wanted
-      returning *
-    ), looked_up as (
-      insert into ${contactLookups} (account_id, channel, key, contact_id)
-      select account_id, channel, key, id from wanted, unnest(keys) as key
-    ), revision as (
-      update ${organizations} o set contacts_revision = o.contacts_revision + 1
-      from permitted p where o.account_id = p.account_id and o.id = p.id and (
-        exists (select from added) or exists (select from updated) or exists (select from removed))
-    )
-    select 'organization' as outcome, '' as list, 0 as position, ${contactColumns('n')}
-    from organization left join ${contacts} n on false
-    union all
-    select 'added', 'add', w.position, ${contactColumns('a')} from added a join wanted w on w.id = a.id
-    union all
-    select 'updated', 'update', j.position, ${contactColumns('u')}
-    from updated u join judged j on j.id = u.id left join looked_up_anew a on a.id = u.id
-    union all
-    select coalesce(j.fault, case when j.removes then 'removed' else 'updated' end),
-      case when j.removes then 'remove' else 'update' end, j.position, ${contactColumns('t')}
-    from organization cross join judged j left join target t on t.id = j.id
-    where not exists (select from updated u where u.id = j.id)
-    order by list, position`,
+  (unless) => ({
+    with: sql`organization as (
+        select account_id, id from ${organizations}
+        where account_id = ${param('account', 'bigint')} and id = ${param('organization', 'bigint')}${unless.and}
+        for no key update
+      ), named as materialized (
+        select * from jsonb_to_recordset(${param('named', 'jsonb')}) as n(
+          position integer, removes boolean, id bigint, version integer,
+          channel contact_channel, label contact_label, value text, integration boolean, keys text[])
+      ), target as materialized (
+        select c.* from ${contacts} c
+        join organization o on o.account_id = c.account_id and o.id = c.organization_id
+        join named n on n.id = c.id
+        for no key update of c
+      ), judged as materialized (
+        select n.position, n.removes, n.id, n.label, n.value, n.integration, n.keys, case
+          when t.id is null then 'MISSING'
+          when n.channel <> t.channel then 'CHANNEL'
+          when n.version <> t.version then 'VERSION'
+        end as fault
+        from named n left join target t on t.id = n.id
+      ), permitted as (
+        select account_id, id from organization where not exists (select from judged where fault is not null)
+      ), removed as (
+        delete from ${contacts} c using permitted p, judged j
+        where c.account_id = p.account_id and c.id = j.id and j.removes
+        returning c.id
+      ), updated as (
+        update ${contacts} c set
+          label = coalesce(j.label, c.label),
+          value = coalesce(j.value, c.value),
+          integration = coalesce(j.integration, c.integration),
+          version = c.version + 1,
+          updated_at = clock_timestamp()
+        from permitted p, judged j, target t
+        where c.account_id = p.account_id and c.id = j.id and not j.removes and t.id = j.id
+          and (coalesce(j.label, t.label), coalesce(j.value, t.value), coalesce(j.integration, t.integration))
+            is distinct from (t.label, t.value, t.integration)
+        returning c.*
+      ), looked_up_anew as materialized (
+        select set_contact_keys(u.account_id, u.id, u.channel, j.keys) as id
+        from updated u join judged j on j.id = u.id where j.keys is not null
+      ), wanted as materialized (
+        select a.*, nextval(pg_get_serial_sequence('contacts', 'id')) as id, p.account_id, p.id as organization_id
+        from permitted p, jsonb_to_recordset(${param('added', 'jsonb')}) as a(
+          position integer, channel contact_channel, label contact_label, value text, integration boolean, keys text[])
+      ), added as (
+        insert into ${contacts} (account_id, id, organization_id, channel, label, value, integration)
+        select account_id, id, organization_id, channel, label, value, integration from wanted
+        returning *
+      ), looked_up as (
+        insert into ${contactLookups} (account_id, channel, key, contact_id)
+        select account_id, channel, key, id from wanted, unnest(keys) as key
+      ), revision as (
+        update ${organizations} o set contacts_revision = o.contacts_revision + 1
+        from permitted p where o.account_id = p.account_id and o.id = p.id and (
+          exists (select from added) or exists (select from updated) or exists (select from removed))
+      )`,
+    answer: sql`select 'organization' as outcome, '' as list, 0 as position, ${contactColumns('n')}
+      from organization left join ${contacts} n on false
+      union all
+      select 'added', 'add', w.position, ${contactColumns('a')} from added a join wanted w on w.id = a.id
+      union all
+      select 'updated', 'update', j.position, ${contactColumns('u')}
+      from updated u join judged j on j.id = u.id left join looked_up_anew a on a.id = u.id
+      union all
+      select coalesce(j.fault, case when j.removes then 'removed' else 'updated' end),
+        case when j.removes then 'remove' else 'update' end, j.position, ${contactColumns('t')}
+      from organization cross join judged j left join target t on t.id = j.id
+      where not exists (select from updated u where u.id = j.id)
+      order by list, position`,
+  }),
   ([outcome, list, position, ...cells]) => ({
     outcome,
     list,
@@ -155,7 +158,7 @@ const changeStatement = defineStatement<Record<string, ParameterValue>, ChangeRo
 export async function changeContacts(ctx: Context, input: unknown): Promise<ContactChanges> {
   requirePermission(ctx, 'contacts:write')
   const { organizationId, add, update, remove } = parse(changeInput, input)
-  const rows = await ctx.db.run(changeStatement, {
+  const rows = await runWrite(ctx, changeWrite, {
     account: ctx.account,
     organization: organizationId,
     added: new Json(

@@ -1,6 +1,6 @@
 import { sql } from 'drizzle-orm'
 import { z } from 'zod'
-import { defineRead, defineStatement, type ParameterValue, param } from '../db/statement.ts'
+import { defineRead, type ParameterValue, param } from '../db/statement.ts'
 import {
   type Channel,
   contactLabel,
@@ -14,7 +14,8 @@ import { type ChannelRule, channelNames, channels } from './channels.ts'
 import { type Context, requirePermission } from './context.ts'
 import { ConflictError, type Issue, NotFoundError, ValidationError } from './errors.ts'
 import { idOf } from './ids.ts'
-import { expectedVersion, flag, line, parse, quote, report } from './parse.ts'
+import { expectedVersion, flag, instant, line, parse, quote, report } from './parse.ts'
+import { defineWrite, runWrite, type Unless } from './writes.ts'
 
 export interface Contact {
   __typename: ChannelRule['typename']
@@ -39,12 +40,13 @@ export const contactColumns = (from: string) =>
       .join(', '),
   )
 
-type ContactCells = [number, number, Channel, Label, string, boolean, number, Date, Date]
+type ContactCells = [number, number, Channel, Label, string, boolean, number, Date | string, Date | string]
 
 export function toContact(cells: ContactCells): Contact {
   const [id, organizationId, channel, label, value, integration, version, createdAt, updatedAt] = cells
   const __typename = channels[channel].typename
-  return { __typename, id, organizationId, channel, label, value, integration, version, createdAt, updatedAt }
+  const instants = { createdAt: instant(createdAt), updatedAt: instant(updatedAt) }
+  return { __typename, id, organizationId, channel, label, value, integration, version, ...instants }
 }
 
 const account = param('account', 'bigint')
@@ -141,23 +143,25 @@ export const changeParameters = (change: ContactChange) => ({
 
 const addInput = z.object({ organizationId, contact: newContact })
 
-const addStatement = defineStatement<Record<string, ParameterValue>, Contact>(
+const addWrite = defineWrite<Record<string, ParameterValue>, Contact>(
   'add_contact',
-  sql`with organization as (
-      update ${organizations} set contacts_revision = contacts_revision + 1
-      where account_id = ${account} and id = ${param('organization', 'bigint')}
-      returning account_id, id
-    ), added as (
-      insert into ${contacts} (account_id, organization_id, channel, label, value, integration)
-      select account_id, id, ${param('channel', 'contact_channel')}, ${param('label', 'contact_label')},
-        ${param('value', 'text')}, ${param('integration', 'boolean')}
-      from organization
-      returning *
-    ), looked_up as (
-      insert into ${contactLookups} (account_id, channel, key, contact_id)
-      select account_id, channel, key, id from added, unnest(${param('keys', 'text[]')}) as key
-    )
-    select ${contactColumns('added')} from added`,
+  (unless) => ({
+    with: sql`organization as (
+        update ${organizations} set contacts_revision = contacts_revision + 1
+        where account_id = ${account} and id = ${param('organization', 'bigint')}${unless.and}
+        returning account_id, id
+      ), added as (
+        insert into ${contacts} (account_id, organization_id, channel, label, value, integration)
+        select account_id, id, ${param('channel', 'contact_channel')}, ${param('label', 'contact_label')},
+          ${param('value', 'text')}, ${param('integration', 'boolean')}
+        from organization
+        returning *
+      ), looked_up as (
+        insert into ${contactLookups} (account_id, channel, key, contact_id)
+        select account_id, channel, key, id from added, unnest(${param('keys', 'text[]')}) as key
+      )`,
+    answer: sql`select ${contactColumns('added')} from added`,
+  }),
   toContact,
 )
 
@@ -165,7 +169,7 @@ const addStatement = defineStatement<Record<string, ParameterValue>, Contact>(
 export async function addContact(ctx: Context, input: unknown): Promise<Contact> {
   requirePermission(ctx, 'contacts:write')
   const { organizationId, contact } = parse(addInput, input)
-  const [added] = await ctx.db.run(addStatement, {
+  const [added] = await runWrite(ctx, addWrite, {
     account: ctx.account,
     organization: organizationId,
     channel: contact.channel,
@@ -184,11 +188,11 @@ export async function addContact(ctx: Context, input: unknown): Promise<Contact>
 /** Why a contact that exists is not to be touched; null when nothing stands against it. */
 type Fault = 'CHANNEL' | 'VERSION' | null
 
-const lockedOrganization = sql`organization as (
+const lockedOrganization = (unless: Unless) => sql`organization as (
     select o.account_id, o.id from ${organizations} o
     join ${contacts} c on c.account_id = o.account_id and c.organization_id = o.id
     where o.account_id = ${account} and c.id = ${param('id', 'bigint')}
-      and (${param('organization', 'bigint')} is null or o.id = ${param('organization', 'bigint')})
+      and (${param('organization', 'bigint')} is null or o.id = ${param('organization', 'bigint')})${unless.and}
     for no key update of o
   )`
 
@@ -201,62 +205,77 @@ const bumpRevision = (from: string) =>
   sql`update ${organizations} o set contacts_revision = o.contacts_revision + 1
     from ${sql.raw(from)} f where o.account_id = ${account} and o.id = f.organization_id`
 
-/** Which contact. Where an organization is given, it is to be one of its contacts. */
-const namedContact = { id: contactId, organizationId: organizationId.optional(), ifVersion: expectedVersion }
+/** Null where any version will do. */
+const isUnexpected = sql`t.version <> all(${param('versions', 'integer[]')})`
+
+/** Which contact. Where an organization is given, it is to be one of its contacts; of several versions, any will do. */
+const namedContact = {
+  id: contactId,
+  organizationId: organizationId.optional(),
+  ifVersion: expectedVersion,
+  ifOneOfVersions: z.array(z.int32()).nullish(),
+}
+
+const expectedVersions = (given: { ifVersion: number | null; ifOneOfVersions?: number[] | null | undefined }) =>
+  given.ifOneOfVersions ?? (given.ifVersion === null ? null : [given.ifVersion])
 
 const updateInput = z.object({ ...namedContact, change: contactChange })
 
 type Judged = { fault: Fault; contact: Contact }
 const toJudged = ([fault, ...cells]: [Fault, ...ContactCells]): Judged => ({ fault, contact: toContact(cells) })
 
-const updateStatement = defineStatement<Record<string, ParameterValue>, Judged>(
+const updateWrite = defineWrite<Record<string, ParameterValue>, Judged>(
   'update_contact',
-  sql`with ${lockedOrganization}, target as (
-      ${lockedContact}
-    ), judged as (
-      select t.*, case
-        when t.channel <> ${param('channel', 'contact_channel')} then 'CHANNEL'
-        when t.version <> ${param('version', 'integer')} then 'VERSION'
-      end as fault from target t
-    ), updated as (
-      update ${contacts} c set
-        label = coalesce(${param('label', 'contact_label')}, c.label),
-        value = coalesce(${param('value', 'text')}, c.value),
-        integration = coalesce(${param('integration', 'boolean')}, c.integration),
-        version = c.version + 1,
-        updated_at = clock_timestamp()
-      from judged j
-      where c.account_id = ${account} and c.id = j.id and j.fault is null
-        and (coalesce(${param('label', 'contact_label')}, j.label), coalesce(${param('value', 'text')}, j.value),
-          coalesce(${param('integration', 'boolean')}, j.integration)) is distinct from (j.label, j.value, j.integration)
-      returning c.*
-    ), revision as (
-      ${bumpRevision('updated')}
-    ), looked_up as materialized (
-      select set_contact_keys(account_id, id, channel, ${param('keys', 'text[]')}) as id from updated
-      where ${param('keys', 'text[]')} is not null
-    )
-    select null, ${contactColumns('updated')} from updated left join looked_up on looked_up.id = updated.id
-    union all
-    select j.fault, ${contactColumns('j')} from judged j where not exists (select from updated)`,
+  (unless) => ({
+    with: sql`${lockedOrganization(unless)}, target as (
+        ${lockedContact}
+      ), judged as (
+        select t.*, case
+          when t.channel <> ${param('channel', 'contact_channel')} then 'CHANNEL'
+          when ${isUnexpected} then 'VERSION'
+        end as fault from target t
+      ), updated as (
+        update ${contacts} c set
+          label = coalesce(${param('label', 'contact_label')}, c.label),
+          value = coalesce(${param('value', 'text')}, c.value),
+          integration = coalesce(${param('integration', 'boolean')}, c.integration),
+          version = c.version + 1,
+          updated_at = clock_timestamp()
+        from judged j
+        where c.account_id = ${account} and c.id = j.id and j.fault is null
+          and (coalesce(${param('label', 'contact_label')}, j.label), coalesce(${param('value', 'text')}, j.value),
+            coalesce(${param('integration', 'boolean')}, j.integration)) is distinct from (j.label, j.value, j.integration)
+        returning c.*
+      ), revision as (
+        ${bumpRevision('updated')}
+      ), looked_up as materialized (
+        select set_contact_keys(account_id, id, channel, ${param('keys', 'text[]')}) as id from updated
+        where ${param('keys', 'text[]')} is not null
+      )`,
+    answer: sql`select null as fault, ${contactColumns('updated')}
+      from updated left join looked_up on looked_up.id = updated.id
+      union all
+      select j.fault, ${contactColumns('j')} from judged j where not exists (select from updated)`,
+  }),
   toJudged,
 )
 
 /** Changes a contact. What is equal to what it was, or absent, is left alone; with nothing left, nothing is written. */
 export async function updateContact(ctx: Context, input: unknown): Promise<Contact> {
   requirePermission(ctx, 'contacts:write')
-  const { id, organizationId, ifVersion, change } = parse(updateInput, input)
-  const [judged] = await ctx.db.run(updateStatement, {
+  const { id, organizationId, change, ...conditions } = parse(updateInput, input)
+  const versions = expectedVersions(conditions)
+  const [judged] = await runWrite(ctx, updateWrite, {
     account: ctx.account,
     organization: organizationId ?? null,
     id,
-    version: ifVersion,
+    versions,
     ...changeParameters(change),
   })
   if (!judged) throw new NotFoundError('Contact', ['id'])
   const { fault, contact } = judged
   if (fault === 'CHANNEL') throw new ValidationError([channelFixed(['change'], change.channel, contact.channel)])
-  if (fault === 'VERSION') throw new ConflictError(['ifVersion'], ifVersion!, contact.version)
+  if (fault === 'VERSION') throw new ConflictError(['ifVersion'], versions!, contact.version)
   return contact
 }
 
@@ -268,35 +287,38 @@ export const channelFixed = (path: string[], named: Channel, actual: Channel): I
 
 const removeInput = z.object(namedContact)
 
-const removeStatement = defineStatement<Record<string, ParameterValue>, Judged>(
+const removeWrite = defineWrite<Record<string, ParameterValue>, Judged>(
   'remove_contact',
-  sql`with ${lockedOrganization}, target as (
-      ${lockedContact}
-    ), judged as (
-      select t.*, case when t.version <> ${param('version', 'integer')} then 'VERSION' end as fault from target t
-    ), removed as (
-      delete from ${contacts} c using judged j
-      where c.account_id = ${account} and c.id = j.id and j.fault is null
-      returning c.*
-    ), revision as (
-      ${bumpRevision('removed')}
-    )
-    select j.fault, ${contactColumns('j')} from judged j`,
+  (unless) => ({
+    with: sql`${lockedOrganization(unless)}, target as (
+        ${lockedContact}
+      ), judged as (
+        select t.*, case when ${isUnexpected} then 'VERSION' end as fault from target t
+      ), removed as (
+        delete from ${contacts} c using judged j
+        where c.account_id = ${account} and c.id = j.id and j.fault is null
+        returning c.*
+      ), revision as (
+        ${bumpRevision('removed')}
+      )`,
+    answer: sql`select j.fault, ${contactColumns('j')} from judged j`,
+  }),
   toJudged,
 )
 
 /** Removes a contact and returns it as it was. */
 export async function removeContact(ctx: Context, input: unknown): Promise<Contact> {
   requirePermission(ctx, 'contacts:write')
-  const { id, organizationId, ifVersion } = parse(removeInput, input)
-  const [judged] = await ctx.db.run(removeStatement, {
+  const { id, organizationId, ...conditions } = parse(removeInput, input)
+  const versions = expectedVersions(conditions)
+  const [judged] = await runWrite(ctx, removeWrite, {
     account: ctx.account,
     organization: organizationId ?? null,
     id,
-    version: ifVersion,
+    versions,
   })
   if (!judged) throw new NotFoundError('Contact', ['id'])
-  if (judged.fault) throw new ConflictError(['ifVersion'], ifVersion!, judged.contact.version)
+  if (judged.fault) throw new ConflictError(['ifVersion'], versions!, judged.contact.version)
   return judged.contact
 }
 
@@ -304,11 +326,14 @@ export async function removeContact(ctx: Context, input: unknown): Promise<Conta
 
 const clearInput = z.object({ organizationId })
 
-const clearStatement = defineStatement<Record<string, ParameterValue>, { ids: number[] }>(
+const clearWrite = defineWrite<Record<string, ParameterValue>, { ids: number[] }>(
   'clear_contacts',
-  sql`select (
-      select coalesce(jsonb_agg(c.id order by c.channel, c.label, c.id), '[]') from clear_contacts(o.account_id, o.id) c
-    ) from ${organizations} o where o.account_id = ${account} and o.id = ${param('organization', 'bigint')}`,
+  (unless) => ({
+    answer: sql`select (
+        select coalesce(jsonb_agg(c.id order by c.channel, c.label, c.id), '[]') from clear_contacts(o.account_id, o.id) c
+      ) from ${organizations} o
+      where o.account_id = ${account} and o.id = ${param('organization', 'bigint')}${unless.and}`,
+  }),
   ([ids]) => ({ ids }),
 )
 
@@ -316,7 +341,7 @@ const clearStatement = defineStatement<Record<string, ParameterValue>, { ids: nu
 export async function clearContacts(ctx: Context, input: unknown): Promise<{ organizationId: number; ids: number[] }> {
   requirePermission(ctx, 'contacts:write')
   const { organizationId } = parse(clearInput, input)
-  const [cleared] = await ctx.db.run(clearStatement, { account: ctx.account, organization: organizationId })
+  const [cleared] = await runWrite(ctx, clearWrite, { account: ctx.account, organization: organizationId })
   if (!cleared) throw new NotFoundError('Organization', ['organizationId'])
   return { organizationId, ids: cleared.ids }
 }

@@ -67,10 +67,20 @@ export class NotFoundError extends DomainError {
 export class ConflictError extends DomainError {
   readonly path: string[]
   readonly currentVersion: number
-  constructor(path: string[], expectedVersion: number, currentVersion: number) {
-    super(`The contact is at version ${currentVersion}, not ${expectedVersion}: read it again before changing it.`)
+  /** Several versions, or none, may have been good enough. */
+  constructor(path: string[], expected: number | readonly number[], currentVersion: number) {
+    const named = [expected].flat().join(' or ') || 'one that was expected'
+    super(`The contact is at version ${currentVersion}, not ${named}: read it again before changing it.`)
     this.name = 'ConflictError'
     this.path = path
     this.currentVersion = currentVersion
+  }
+}
+
+/** The key of a write was used before, for another one. */
+export class KeyReusedError extends DomainError {
+  constructor() {
+    super('The key was used for another request: repeat that one exactly, or take another key.')
+    this.name = 'KeyReusedError'
   }
 }

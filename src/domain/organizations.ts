@@ -1,12 +1,13 @@
 import { sql } from 'drizzle-orm'
 import { z } from 'zod'
 import { ConstraintError } from '../db/errors.ts'
-import { defineRead, defineStatement, Json, type ParameterValue, param } from '../db/statement.ts'
+import { defineRead, Json, type ParameterValue, param } from '../db/statement.ts'
 import { maxLength, organizations } from '../db/tables.ts'
 import { type Context, requirePermission } from './context.ts'
 import { type Issue, NotFoundError, ValidationError } from './errors.ts'
 import { idOf } from './ids.ts'
-import { flag, line, parse } from './parse.ts'
+import { flag, instant, line, parse } from './parse.ts'
+import { defineWrite, runWrite, type Write } from './writes.ts'
 
 export interface Organization {
   __typename: 'Organization'
@@ -28,11 +29,21 @@ export const organizationColumns = (from: string) =>
       .join(', '),
   )
 
-type OrganizationCells = [number, string, number | null, boolean, string | null, string | null, Date, Date]
+type OrganizationCells = [
+  id: number,
+  name: string,
+  parentId: number | null,
+  disabled: boolean,
+  source: string | null,
+  sourceId: string | null,
+  createdAt: Date | string,
+  updatedAt: Date | string,
+]
 
 export function toOrganization(cells: OrganizationCells): Organization {
   const [id, name, parentId, disabled, source, sourceId, createdAt, updatedAt] = cells
-  return { __typename: 'Organization', id, name, parentId, disabled, source, sourceId, createdAt, updatedAt }
+  const instants = { createdAt: instant(createdAt), updatedAt: instant(updatedAt) }
+  return { __typename: 'Organization', id, name, parentId, disabled, source, sourceId, ...instants }
 }
 
 const account = param('account', 'bigint')
@@ -122,84 +133,101 @@ const cycle: Issue = {
   message: 'Parent id names the organization itself or one of its descendants.',
 }
 
-const createStatement = defineStatement<Record<string, ParameterValue>, Organization>(
+type CreateFault = 'NO_PARENT' | 'NAME_TAKEN' | null
+
+const createWrite = defineWrite<
+  Record<string, ParameterValue>,
+  { fault: CreateFault; organization: Organization | undefined }
+>(
   'create_organization',
-  sql`with created as (
-      insert into ${organizations} (account_id, name, parent_id, disabled, source, source_id)
-      select ${account}, ${param('name', 'text')}, p.id, ${param('disabled', 'boolean')}, ${param('source', 'text')},
-        ${param('sourceId', 'text')}
-      from (values (${param('parent', 'bigint')})) as wanted(parent_id)
-      left join ${organizations} p on p.account_id = ${account} and p.id = wanted.parent_id
-      where wanted.parent_id is null or p.id is not null
-      returning *
-    )
-    select ${organizationColumns('created')} from created`,
-  toOrganization,
+  (unless) => ({
+    with: sql`judged as materialized (
+        select wanted.parent_id, case
+          when wanted.parent_id is not null and p.id is null then 'NO_PARENT'
+          when exists (
+            select from ${organizations} n where n.account_id = ${account} and n.name = ${param('name', 'text')}
+          ) then 'NAME_TAKEN'
+        end as fault
+        from (values (${param('parent', 'bigint')})) as wanted(parent_id)
+        left join ${organizations} p on p.account_id = ${account} and p.id = wanted.parent_id${unless.where}
+      ), created as (
+        insert into ${organizations} (account_id, name, parent_id, disabled, source, source_id)
+        select ${account}, ${param('name', 'text')}, parent_id, ${param('disabled', 'boolean')},
+          ${param('source', 'text')}, ${param('sourceId', 'text')}
+        from judged where fault is null
+        returning *
+      )`,
+    answer: sql`select judged.fault, ${organizationColumns('created')} from judged left join created on true`,
+  }),
+  ([fault, ...cells]) => ({ fault, organization: fault === null ? toOrganization(cells) : undefined }),
 )
 
 /** Creates an organization, at the root or beneath a parent. */
 export async function createOrganization(ctx: Context, input: unknown): Promise<Organization> {
   requirePermission(ctx, 'organizations:write')
   const given = parse(createInput, input)
-  const [created] = await refuseTakenName(
-    ctx.db.run(createStatement, {
-      account: ctx.account,
-      name: given.name,
-      parent: given.parentId ?? null,
-      disabled: given.disabled ?? false,
-      source: given.source ?? null,
-      sourceId: given.sourceID ?? null,
-    }),
-  )
-  if (!created) throw new NotFoundError('Organization', ['parentId'])
-  return created
+  const created = await runNaming(ctx, createWrite, {
+    account: ctx.account,
+    name: given.name,
+    parent: given.parentId ?? null,
+    disabled: given.disabled ?? false,
+    source: given.source ?? null,
+    sourceId: given.sourceID ?? null,
+  })
+  const { fault, organization } = created!
+  if (fault === 'NO_PARENT') throw new NotFoundError('Organization', ['parentId'])
+  if (fault === 'NAME_TAKEN') throw new ValidationError([nameTaken])
+  return organization!
 }
 
 type UpdateFault = 'NO_PARENT' | 'CYCLE' | null
 
 /**
  * The cycle rule is about other rows, so it is judged by a function that first makes moves within the account wait for
- * each other; only then the organization itself is locked. The name rule is the unique key's.
+ * each other; only then the organization itself is locked.
  */
-const updateStatement = defineStatement<
+const updateWrite = defineWrite<
   Record<string, ParameterValue>,
   { fault: UpdateFault; isNameTaken: boolean; organization: Organization }
 >(
   'update_organization',
-  sql`with change as (
-      select given, (given ->> 'parentId')::bigint as parent_id from (values (${param('change', 'jsonb')})) as v(given)
-    ), move as materialized (
-      select change.*, case
-        when change.parent_id is null then null
-        when not exists (
-          select from ${organizations} p where p.account_id = ${account} and p.id = change.parent_id
-        ) then 'NO_PARENT'
-        when is_same_or_ancestor(${account}, ${param('id', 'bigint')}, change.parent_id) then 'CYCLE'
-      end as fault from change
-    ), target as materialized (
-      select o.*, move.given, move.fault, move.parent_id as new_parent_id, exists (
-        select from ${organizations} n
-        where n.account_id = ${account} and n.name = move.given ->> 'name' and n.id <> o.id
-      ) as is_name_taken from ${organizations} o, move
-      where o.account_id = ${account} and o.id = ${param('id', 'bigint')}
-      for no key update of o
-    ), updated as (
-      update ${organizations} o set
-        name = case when given ? 'name' then given ->> 'name' else o.name end,
-        parent_id = case when given ? 'parentId' then t.new_parent_id else o.parent_id end,
-        disabled = case when given ? 'disabled' then (given ->> 'disabled')::boolean else o.disabled end,
-        source = case when given ? 'source' then given ->> 'source' else o.source end,
-        source_id = case when given ? 'sourceID' then given ->> 'sourceID' else o.source_id end,
-        updated_at = clock_timestamp()
-      from target t
-      where o.account_id = ${account} and o.id = t.id and t.fault is null
-        and not jsonb_build_object('name', t.name, 'parentId', t.parent_id, 'disabled', t.disabled,
-          'source', t.source, 'sourceID', t.source_id) @> t.given
-      returning o.*
-    )
-    select null, false, ${organizationColumns('updated')} from updated
-    union all
-    select t.fault, t.is_name_taken, ${organizationColumns('t')} from target t where not exists (select from updated)`,
+  (unless) => ({
+    with: sql`change as (
+        select given, (given ->> 'parentId')::bigint as parent_id
+        from (values (${param('change', 'jsonb')})) as v(given)${unless.where}
+      ), move as materialized (
+        select change.*, case
+          when change.parent_id is null then null
+          when not exists (
+            select from ${organizations} p where p.account_id = ${account} and p.id = change.parent_id
+          ) then 'NO_PARENT'
+          when is_same_or_ancestor(${account}, ${param('id', 'bigint')}, change.parent_id) then 'CYCLE'
+        end as fault from change
+      ), target as materialized (
+        select o.*, move.given, move.fault, move.parent_id as new_parent_id, exists (
+          select from ${organizations} n
+          where n.account_id = ${account} and n.name = move.given ->> 'name' and n.id <> o.id
+        ) as is_name_taken from ${organizations} o, move
+        where o.account_id = ${account} and o.id = ${param('id', 'bigint')}
+        for no key update of o
+      ), updated as (
+        update ${organizations} o set
+          name = case when given ? 'name' then given ->> 'name' else o.name end,
+          parent_id = case when given ? 'parentId' then t.new_parent_id else o.parent_id end,
+          disabled = case when given ? 'disabled' then (given ->> 'disabled')::boolean else o.disabled end,
+          source = case when given ? 'source' then given ->> 'source' else o.source end,
+          source_id = case when given ? 'sourceID' then given ->> 'sourceID' else o.source_id end,
+          updated_at = clock_timestamp()
+        from target t
+        where o.account_id = ${account} and o.id = t.id and t.fault is null and not t.is_name_taken
+          and not jsonb_build_object('name', t.name, 'parentId', t.parent_id, 'disabled', t.disabled,
+            'source', t.source, 'sourceID', t.source_id) @> t.given
+        returning o.*
+      )`,
+    answer: sql`select null as fault, false as is_name_taken, ${organizationColumns('updated')} from updated
+      union all
+      select t.fault, t.is_name_taken, ${organizationColumns('t')} from target t where not exists (select from updated)`,
+  }),
   ([fault, isNameTaken, ...cells]) => ({ fault, isNameTaken, organization: toOrganization(cells) }),
 )
 
@@ -207,22 +235,30 @@ const updateStatement = defineStatement<
 export async function updateOrganization(ctx: Context, input: unknown): Promise<Organization> {
   requirePermission(ctx, 'organizations:write')
   const { id, ...change } = parse(updateInput, input)
-  const [updated] = await refuseTakenName(
-    ctx.db.run(updateStatement, { account: ctx.account, id, change: new Json(change) }),
-  )
+  const updated = await runNaming(ctx, updateWrite, { account: ctx.account, id, change: new Json(change) })
   if (!updated) throw new NotFoundError('Organization', ['id'])
-  if (updated.fault === 'NO_PARENT') throw new NotFoundError('Organization', ['parentId'])
-  if (updated.fault === 'CYCLE') throw new ValidationError(updated.isNameTaken ? [nameTaken, cycle] : [cycle])
-  return updated.organization
+  const { fault, isNameTaken, organization } = updated
+  if (fault === 'NO_PARENT') throw new NotFoundError('Organization', ['parentId'])
+  const issues = [...(isNameTaken ? [nameTaken] : []), ...(fault === 'CYCLE' ? [cycle] : [])]
+  if (issues.length > 0) throw new ValidationError(issues)
+  return organization
 }
 
-async function refuseTakenName<Row>(write: Promise<Row[]>): Promise<Row[]> {
+/**
+ * Runs a write that looks whether a name is free before it takes it. Where somebody else is faster, the unique key refuses
+ * the whole statement, with the row that would keep its answer. With a key it runs again, finds the name taken, and keeps that.
+ */
+async function runNaming<Row>(
+  ctx: Context,
+  write: Write<Record<string, ParameterValue>, Row>,
+  parameters: Record<string, ParameterValue>,
+  isLast = ctx.once === undefined,
+): Promise<Row | undefined> {
   try {
-    return await write
+    return (await runWrite(ctx, write, parameters))[0]
   } catch (error) {
-    if (error instanceof ConstraintError && error.constraint === 'organizations_name_key') {
-      throw new ValidationError([nameTaken])
-    }
-    throw error
+    if (!(error instanceof ConstraintError) || error.constraint !== 'organizations_name_key') throw error
+    if (isLast) throw new ValidationError([nameTaken])
+    return runNaming(ctx, write, parameters, true)
   }
 }

@@ -97,6 +97,9 @@ export function flag(subject: string) {
   return z.boolean({ error: `${subject} must be true or false.` })
 }
 
+/** An instant as a driver gives it, or as text where it comes from a JSON document of the database. */
+export const instant = (given: Date | string): Date => (typeof given === 'string' ? new Date(given) : given)
+
 /** A version that the caller has read and expects to find again. */
 export const expectedVersion = z
   .number({ error: 'The expected version must be an integer.' })

@@ -124,7 +124,6 @@ defineMutation('addContact', {
   fields: (t) => ({
     contact: t.expose('contact', { type: Contact, description: 'The contact as it was added.' }),
   }),
-  errors: ['validation', 'notFound', 'conflict'],
 })
 
 defineMutation('updateContact', {
@@ -136,7 +135,6 @@ defineMutation('updateContact', {
   fields: (t) => ({
     contact: t.expose('contact', { type: Contact, description: 'The contact as it is now.' }),
   }),
-  errors: ['validation', 'notFound', 'conflict'],
 })
 
 defineMutation('removeContact', {
@@ -148,7 +146,6 @@ defineMutation('removeContact', {
   fields: (t) => ({
     removedContactId: t.exposeID('removedContactId', { description: 'The global id of what is gone.' }),
   }),
-  errors: ['validation', 'notFound', 'conflict'],
 })
 
 defineMutation('clearContacts', {
@@ -162,7 +159,6 @@ defineMutation('clearContacts', {
       description: 'The global ids of exactly what is gone, in list order.',
     }),
   }),
-  errors: ['validation', 'notFound', 'conflict'],
 })
 
 defineMutation('changeContacts', {
@@ -186,5 +182,4 @@ defineMutation('changeContacts', {
       description: 'The global ids of what is gone, in the order of the input.',
     }),
   }),
-  errors: ['validation', 'notFound', 'conflict'],
 })

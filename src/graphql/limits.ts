@@ -24,6 +24,7 @@ import type { Plugin } from 'graphql-yoga'
 import type { Admission } from '../auth/gate.ts'
 import { RateLimited } from '../auth/rate-limit.ts'
 import type { TopLevelCode } from './errors.ts'
+import { idempotentOnMutationsOnly } from './idempotent.ts'
 
 /** What one document may ask for, with the values of its variables. */
 export interface DocumentLimits {
@@ -301,7 +302,8 @@ export function useDocumentLimits(limits: DocumentLimits): Plugin {
       if (tokens > limits.tokens) throw tooComplex(['tokens'], { tokens }, limits)
       if (nesting > maxNesting) throw tooComplex(['nesting'], { nesting }, { ...limits, nesting: maxNesting })
     },
-    onValidate({ params: { schema, documentAST }, context }) {
+    onValidate({ params: { schema, documentAST }, context, addValidationRule }) {
+      addValidationRule(idempotentOnMutationsOnly)
       const { operationName, variables } = (context as Measured).params ?? {}
       const cost = measure(schema, documentAST, operationName, variables ?? {})
       const exceeded = (Object.keys(cost) as (keyof DocumentCost)[]).filter((kind) => cost[kind] > limits[kind])

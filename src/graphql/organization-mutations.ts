@@ -41,7 +41,6 @@ defineMutation('createOrganization', {
   inputDescription: 'What to create.',
   verb: createOrganization,
   show: ({ id }) => ({ organizationId: id }),
-  errors: ['validation', 'notFound'],
 })
 
 defineMutation('updateOrganization', {
@@ -50,5 +49,4 @@ defineMutation('updateOrganization', {
   inputDescription: 'Which organization to change, and how.',
   verb: updateOrganization,
   show: ({ id }) => ({ organizationId: id }),
-  errors: ['validation', 'notFound'],
 })

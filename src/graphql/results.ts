@@ -1,7 +1,16 @@
 import type { FieldMap, InputRef } from '@pothos/core'
 import type { Context } from '../domain/context.ts'
-import { ConflictError, DomainError, type Issue, issueCodes, NotFoundError, ValidationError } from '../domain/errors.ts'
+import {
+  ConflictError,
+  DomainError,
+  type Issue,
+  issueCodes,
+  KeyReusedError,
+  NotFoundError,
+  ValidationError,
+} from '../domain/errors.ts'
 import { builder, Query } from './builder.ts'
+import { readOnce } from './idempotent.ts'
 import { createLoaders } from './loaders.ts'
 import { Organization, organizationOf } from './organizations.ts'
 
@@ -14,7 +23,7 @@ const ErrorCode = builder.enumType('ErrorCode', {
   values: {
     VALIDATION_FAILED: { description: 'The input breaks a rule: see the issues.' },
     NOT_FOUND: { description: 'There is no such object, or it belongs to somebody else.' },
-    CONFLICT: { description: 'The object has changed since it was read.' },
+    CONFLICT: { description: 'The object has changed since it was read, or the key of `@idempotent` was used before.' },
   } satisfies Record<ErrorCode, unknown>,
 })
 
@@ -73,22 +82,22 @@ const NotFoundErrorType = builder.objectRef<ErrorResult>('NotFoundError').implem
   interfaces: [UserError],
 })
 
-const ConflictErrorType = builder.objectRef<ErrorResult & { currentVersion: number }>('ConflictError').implement({
-  description: 'The object is no longer at the version that `ifVersion` names. Nothing was changed.',
-  interfaces: [UserError],
-  fields: (t) => ({
-    currentVersion: t.exposeInt('currentVersion', {
-      nullable: true,
-      description: 'The version that the object has now; null where the conflict is about something else.',
+const ConflictErrorType = builder
+  .objectRef<ErrorResult & { currentVersion: number | null }>('ConflictError')
+  .implement({
+    description:
+      'The object is no longer at the version that `ifVersion` names, or the key of `@idempotent` was used for something else. Nothing was changed.',
+    interfaces: [UserError],
+    fields: (t) => ({
+      currentVersion: t.exposeInt('currentVersion', {
+        nullable: true,
+        description: 'The version that the object has now; null where the conflict is about something else.',
+      }),
     }),
-  }),
-})
+  })
 
-export const errorTypes = {
-  validation: ValidationErrorType,
-  notFound: NotFoundErrorType,
-  conflict: ConflictErrorType,
-}
+/** Any mutation can end in any of them. */
+const errorTypes = [ValidationErrorType, NotFoundErrorType, ConflictErrorType]
 
 /** A domain error as a member of the result unions. */
 export function toErrorResult(error: DomainError): ErrorResult {
@@ -102,6 +111,10 @@ export function toErrorResult(error: DomainError): ErrorResult {
     return { __typename: 'NotFoundError', message, code: 'NOT_FOUND', path: error.path }
   if (error instanceof ConflictError) {
     const result = { message, code: 'CONFLICT' as const, path: error.path, currentVersion: error.currentVersion }
+    return { __typename: 'ConflictError', ...result }
+  }
+  if (error instanceof KeyReusedError) {
+    const result = { message, code: 'CONFLICT' as const, path: null, currentVersion: null }
     return { __typename: 'ConflictError', ...result }
   }
   throw error
@@ -122,7 +135,6 @@ interface MutationOptions<Outcome, Success extends Affected> {
   show: (outcome: Outcome) => Success
   /** The fields of the success type beside `organization` and `query`. */
   fields?: (t: FieldsOf<Success>) => FieldMap
-  errors: (keyof typeof errorTypes)[]
 }
 
 type FieldsOf<Shape> = PothosSchemaTypes.ObjectFieldBuilder<BuilderTypes, Shape>
@@ -134,7 +146,7 @@ type BuilderTypes = typeof builder extends PothosSchemaTypes.SchemaBuilder<infer
  */
 export function defineMutation<Outcome, Success extends Affected>(
   name: string,
-  { description, input, inputDescription, verb, show, fields, errors }: MutationOptions<Outcome, Success>,
+  { description, input, inputDescription, verb, show, fields }: MutationOptions<Outcome, Success>,
 ): void {
   const typename = name.charAt(0).toUpperCase() + name.slice(1)
   const success = builder.objectRef<Affected>(`${typename}Success`).implement({
@@ -151,16 +163,18 @@ export function defineMutation<Outcome, Success extends Affected>(
   })
   const result = builder.unionType(`${typename}Result`, {
     description: `What \`${name}\` answers.`,
-    types: [success, ...errors.map((error) => errorTypes[error])] as never,
+    types: [success, ...errorTypes] as never,
   })
   builder.mutationField(name, (t) =>
     t.field({
       type: result,
       description,
       args: { input: t.arg({ type: input, required: true, description: inputDescription }) },
-      resolve: async (_root, args, context) => {
+      resolve: async (_root, args, context, info) => {
+        const once = readOnce(info, args.input)
+        const ctx = once ? { ...context.domain, once } : context.domain
         try {
-          return { __typename: `${typename}Success`, ...show(await verb(context.domain, args.input)) } as never
+          return { __typename: `${typename}Success`, ...show(await verb(ctx, args.input)) } as never
         } catch (error) {
           if (error instanceof DomainError) return toErrorResult(error) as never
           throw error

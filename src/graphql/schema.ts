@@ -1,14 +1,22 @@
-import { type GraphQLObjectType, type GraphQLSchema, isObjectType, lexicographicSortSchema, printSchema } from 'graphql'
+import {
+  type GraphQLObjectType,
+  type GraphQLSchema,
+  isObjectType,
+  lexicographicSortSchema,
+  printSchema,
+  specifiedDirectives,
+} from 'graphql'
 import { builder } from './builder.ts'
 import './contact-mutations.ts'
 import './contacts.ts'
+import { idempotent } from './idempotent.ts'
 import './nodes.ts'
 import './organization-mutations.ts'
 import './organizations.ts'
 
 /** The executable schema. */
 export function createSchema(): GraphQLSchema {
-  const schema = builder.toSchema()
+  const schema = builder.toSchema({ directives: [...specifiedDirectives, idempotent] })
   for (const type of Object.values(schema.getTypeMap())) if (isObjectType(type)) rejectLater(type)
   return schema
 }

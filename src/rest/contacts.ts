@@ -23,6 +23,7 @@ import { plainError } from './errors.ts'
 import { type Fields, readFields, show } from './fields.ts'
 import { pageHeaders, readPage } from './pages.ts'
 import type { Call, Reply, Route } from './router.ts'
+import { tagOf, versionsIn } from './tags.ts'
 
 export const contactFields: Fields<Contact> = {
   id: ({ id }) => id,
@@ -61,10 +62,12 @@ export function readId(schema: typeof organizationId, text: string | undefined):
 
 const organizationOf = ({ params }: Call) => readId(organizationId, params.organization_id)
 
-async function contactOf(call: Call): Promise<Contact> {
-  const [contact] = await findContacts(call.ctx, [readId(contactId, call.params.contact_id)])
-  if (!contact || contact.organizationId !== organizationOf(call)) throw plainError(404)
-  return contact
+const contactIdOf = ({ params }: Call) => readId(contactId, params.contact_id)
+
+async function findContact(call: Call): Promise<Contact | undefined> {
+  const [id, organization] = [contactIdOf(call), organizationOf(call)]
+  const [contact] = await findContacts(call.ctx, [id])
+  return contact?.organizationId === organization ? contact : undefined
 }
 
 async function list(call: Call): Promise<Reply> {
@@ -87,7 +90,9 @@ async function list(call: Call): Promise<Reply> {
 
 async function get(call: Call): Promise<Reply> {
   const fields = readFields(call.url, contactFields, singleFields)
-  return { status: 200, ...shown(await contactOf(call), fields) }
+  const contact = await findContact(call)
+  if (!contact) throw plainError(404)
+  return { status: 200, ...shown(contact, fields) }
 }
 
 async function add(call: Call): Promise<Reply> {
@@ -106,24 +111,33 @@ async function add(call: Call): Promise<Reply> {
 }
 
 async function update(call: Call): Promise<Reply> {
-  const { ctx, url, body } = call
-  requirePermission(ctx, 'contacts:write')
-  const fields = readFields(url, contactFields, singleFields)
-  const contact = await contactOf(call)
-  const { channel, id, organizationId } = contact
-  const change = { [channel]: { ...partsOf(body), ...(channel in body && { value: body[channel] }) } }
-  const others = channelNames.filter((name) => name !== channel && (body[name] ?? null) !== null)
-  if (others.length > 0)
-    throw new ValidationError([...issuesOf(contactChange, change), ...others.map(fixedFor(channel))])
-  const updated = await updateContact(ctx, { id, organizationId, ifVersion: expectedVersion(call, contact), change })
+  requirePermission(call.ctx, 'contacts:write')
+  const fields = readFields(call.url, contactFields, singleFields)
+  const contact = await findContact(call)
+  const updated = await (contact ? change(call, contact.channel) : changeMissing(call))
   return { status: 200, ...shown(updated, fields) }
+}
+
+/** Changes a contact, which is of the channel. */
+async function change(call: Call, channel: Channel): Promise<Contact> {
+  const { ctx, body } = call
+  if (othersIn(body, channel).length > 0) throw new ValidationError(issuesOfChange(body, channel))
+  return updateContact(ctx, { ...namedIn(call), change: changeIn(body, channel) })
+}
+
+/**
+ * Repeats of a change may come when its contact has gone. The verb still knows the first answer; until it is asked, any
+ * channel will do under which the body can have been accepted.
+ */
+async function changeMissing(call: Call): Promise<Contact> {
+  const channel = call.ctx.once && channelNames.find((name) => issuesOfChange(call.body, name).length === 0)
+  if (!channel) throw plainError(404)
+  return change(call, channel)
 }
 
 async function remove(call: Call): Promise<Reply> {
   requirePermission(call.ctx, 'contacts:write')
-  const contact = await contactOf(call)
-  const { id, organizationId } = contact
-  await removeContact(call.ctx, { id, organizationId, ifVersion: expectedVersion(call, contact) })
+  await removeContact(call.ctx, namedIn(call))
   return { status: 204 }
 }
 
@@ -139,10 +153,25 @@ const shown = (contact: Contact, fields: readonly string[]) => ({
   etag: tagOf(contact.version),
 })
 
-const fixedFor =
-  (channel: Channel) =>
-  (other: Channel): Issue =>
-    channelFixed([], other, channel)
+/** Which contact of which organization, and at which versions. */
+const namedIn = (call: Call) => ({
+  id: contactIdOf(call),
+  organizationId: organizationOf(call),
+  ifOneOfVersions: versionsIn(call.headers.get('if-match')),
+})
+
+const changeIn = (body: Call['body'], channel: Channel) => ({
+  [channel]: { ...partsOf(body), ...(channel in body && { value: body[channel] }) },
+})
+
+/** The channels that a body names beside the one of the contact. */
+const othersIn = (body: Call['body'], channel: Channel) =>
+  channelNames.filter((name) => name !== channel && (body[name] ?? null) !== null)
+
+const issuesOfChange = (body: Call['body'], channel: Channel): Issue[] => [
+  ...issuesOf(contactChange, changeIn(body, channel)),
+  ...othersIn(body, channel).map((other) => channelFixed([], other, channel)),
+]
 
 /** The parts that every channel has, as far as the body gives them. */
 function partsOf(body: Call['body']): { label?: unknown; integration?: unknown } {
@@ -160,21 +189,6 @@ const words: Record<string, boolean> = Object.fromEntries([
 /** The source also takes words for a boolean. What is none is left for the rule to refuse. */
 const readBoolean = (given: unknown) =>
   typeof given === 'string' ? (words[given.trim().toUpperCase()] ?? given) : given
-
-const tagOf = (version: number) => `"v${version}"`
-
-/** No contact ever gets there. */
-const noVersion = 2 ** 31 - 1
-
-/** The version that If-Match asks for; null where any will do. Of several tags, the one that the contact has counts. */
-function expectedVersion({ headers }: Call, { version }: Contact): number | null {
-  const given = headers.get('if-match')?.trim()
-  if (!given || given === '*') return null
-  const tags = given.split(',').map((tag) => tag.trim())
-  if (tags.includes(tagOf(version))) return version
-  const [expected] = tags.flatMap((tag) => /^"v([1-9]\d{0,8})"$/.exec(tag)?.[1] ?? [])
-  return expected === undefined ? noVersion : Number(expected)
-}
 
 /** A list has no strong tag, so a condition on it never holds; better to say so than to act as if there were none. */
 function refuseConditions({ headers }: Call): void {

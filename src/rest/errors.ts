@@ -4,9 +4,11 @@ import {
   type DomainError,
   ForbiddenError,
   type Issue,
+  KeyReusedError,
   NotFoundError,
   ValidationError,
 } from '../domain/errors.ts'
+import { tagOf } from './tags.ts'
 
 /** An answer that a handler gives by throwing it. */
 export class RestError extends Error {
@@ -52,6 +54,7 @@ export const statusOfError: readonly [kind: abstract new (...args: never[]) => D
   [ValidationError, 422],
   [NotFoundError, 404],
   [ConflictError, 412],
+  [KeyReusedError, 422],
 ]
 
 const retryAfterSeconds = 1
@@ -67,6 +70,11 @@ export function toRestError(error: unknown): RestError | undefined {
   if (error instanceof ValidationError) {
     return new RestError(422, { message: reasons[422], errors: distinct(error.issues.map(toPair)) })
   }
+  if (error instanceof KeyReusedError) {
+    return new RestError(422, { message: reasons[422], errors: [toPair({ path: [], message: error.message })] })
+  }
+  // With the tag that would have been right, so that nobody has to read it first.
+  if (error instanceof ConflictError) return plainError(412, { etag: tagOf(error.currentVersion) })
   return status && plainError(status)
 }
 
@@ -74,7 +82,7 @@ export function toRestError(error: unknown): RestError | undefined {
 const wholeBody = 'base'
 
 /** A field of the body with a message: `['label', "Label can't be blank"]`. The value of a channel is under its name. */
-function toPair({ path, message }: Issue): [field: string, message: string] {
+function toPair({ path, message }: Pick<Issue, 'path' | 'message'>): [field: string, message: string] {
   const last = path.at(-1) === 'value' ? path.at(-2) : path.at(-1)
   const field = last === undefined || last === 'contact' ? wholeBody : last
   return [field, message.replace(/\.$/, '')]

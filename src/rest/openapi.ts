@@ -2,9 +2,11 @@ import { z } from 'zod'
 import { type Channel, contactLabel } from '../db/tables.ts'
 import { channelNames, channels } from '../domain/channels.ts'
 import { changedDetails, newDetails } from '../domain/contacts.ts'
+import { keyDescription } from '../domain/once.ts'
 import { maxPageSize } from '../domain/page.ts'
 import { sampleOrganizations } from '../domain/sample.ts'
 import { type ErrorStatus, reasons } from './errors.ts'
+import { keyHeader } from './once.ts'
 import { defaultPerPage } from './pages.ts'
 import { restPath } from './router.ts'
 
@@ -85,7 +87,7 @@ const errorStatuses = {
   412: 'The object is not at the version that If-Match names.',
   413: 'The body is too long.',
   415: 'The body is not declared as application/json in UTF-8.',
-  422: 'The body breaks rules: all of them are told.',
+  422: 'The body breaks rules: all of them are told. Or the Idempotency-Key was used for another request.',
   429: 'Too many requests: try again after Retry-After seconds.',
   503: 'The database is not available: try again after Retry-After seconds.',
 } satisfies Partial<Record<ErrorStatus, string>>
@@ -104,6 +106,11 @@ const errorResponses = Object.fromEntries(
     ]
   }),
 )
+
+/** For calls on one contact, which has a version to tell. */
+const staleContact = {
+  412: { ...errorResponses.Error412, headers: { ETag: ref('headers', 'CurrentETag') } },
+}
 
 const errors = (...statuses: (keyof typeof errorStatuses)[]) =>
   Object.fromEntries(
@@ -140,9 +147,9 @@ const update = (operationId: string, summary: string) => ({
   summary,
   description:
     'Keys that are absent stay as they are. The channel never changes. Unknown keys are ignored, and `id` is read-only.',
-  parameters: parameters('ifMatch', 'fields'),
+  parameters: parameters('ifMatch', 'idempotencyKey', 'fields'),
   requestBody: body('ContactChange', { label: 'service_desk' }),
-  responses: { 200: contactAnswer('The contact as it is now.'), ...errors(400, 404, 412, 413, 415, 422) },
+  responses: { 200: contactAnswer('The contact as it is now.'), ...errors(400, 404, 413, 415, 422), ...staleContact },
 })
 
 /** The document of the REST API: OpenAPI 3.1. */
@@ -212,7 +219,7 @@ export function openApiDocument() {
           operationId: 'addContact',
           summary: 'Add a contact to an organization.',
           description: 'Exactly one channel must be given. Unknown keys are ignored, and `id` is read-only.',
-          parameters: parameters('fields'),
+          parameters: parameters('idempotencyKey', 'fields'),
           requestBody: body('NewContact', { label: 'general', telephone: '+1 (203) 413 4880', integration: true }),
           responses: {
             201: {
@@ -225,7 +232,8 @@ export function openApiDocument() {
         delete: {
           operationId: 'clearContacts',
           summary: 'Remove all contacts of an organization. A slash at the end makes no difference.',
-          responses: { 204: { description: 'They are gone.' }, ...errors(404, 412) },
+          parameters: parameters('idempotencyKey'),
+          responses: { 204: { description: 'They are gone.' }, ...errors(400, 404, 412, 422) },
         },
       },
       '/organizations/{organization_id}/contacts/{contact_id}': {
@@ -241,8 +249,8 @@ export function openApiDocument() {
         delete: {
           operationId: 'removeContact',
           summary: 'Remove a contact.',
-          parameters: parameters('ifMatch'),
-          responses: { 204: { description: 'It is gone.' }, ...errors(404, 412) },
+          parameters: parameters('ifMatch', 'idempotencyKey'),
+          responses: { 204: { description: 'It is gone.' }, ...errors(400, 404, 422), ...staleContact },
         },
       },
     },
@@ -311,11 +319,23 @@ export function openApiDocument() {
           schema: { type: 'string' },
           example: '"v1"',
         },
+        idempotencyKey: {
+          name: keyHeader,
+          in: 'header',
+          description: `Gives the request one effect, however often it is sent: within 24 hours it gets the first outcome again. A key has ${keyDescription}; it may be sent as it is, or as a quoted string.`,
+          schema: { type: 'string' },
+          example: '8e03978e-40d5-43e8-bc93-6894a57f9324',
+        },
       },
       headers: {
         ETag: {
           description: 'The tag of what is sent: strong for one contact (its version), weak for everything else.',
           schema: { type: 'string' },
+        },
+        CurrentETag: {
+          description: 'The tag that the contact has now.',
+          schema: { type: 'string' },
+          example: '"v2"',
         },
         Location: { description: 'Where the contact is.', schema: { type: 'string' } },
         Link: {

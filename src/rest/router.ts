@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto'
 import type { Context } from '../domain/context.ts'
 import { parseObject } from './body.ts'
 import { invalidJson, plainError, type RestError, toRestError } from './errors.ts'
+import { readOnce } from './once.ts'
 
 export const restPath = '/v1'
 
@@ -49,6 +50,8 @@ export interface RouterOptions {
 export interface Router {
   /** Whether the request is for something that everybody may see. */
   isOpen(request: Request): boolean
+  /** The route that it is for, e.g. `GET /organizations/:organization_id`; undefined where there is none. */
+  nameOf(request: Request): string | undefined
   /** Answers a request on behalf of a caller; without one only what is open. */
   serve(request: Request, context: Context | undefined): Promise<Response>
 }
@@ -71,14 +74,18 @@ export function createRouter({ routes, logUnexpected }: RouterOptions): Router {
     if (matches.length === 0) throw plainError(404)
     const allow = allowedMethods(matches.map(({ route }) => route.method))
     if (request.method === 'OPTIONS') return new Response(null, { status: 204, headers: { allow } })
-    const wanted = request.method === 'HEAD' ? 'GET' : request.method
+    const wanted = wantedBy(request.method)
     const found = matches.find(({ route }) => route.method === wanted)
     if (!found) throw plainError(405, { allow })
     const type = found.route.type ?? 'application/json'
     if (!accepts(request.headers.get('accept'), type)) throw plainError(406)
     const body = withBody.includes(wanted) ? await readBody(request) : {}
-    const call = { ctx: context!, url, headers: request.headers, params: found.params, body }
-    return toResponse(request, await found.route.handle(call), type)
+    const { route, params } = found
+    const { headers } = request
+    const asked = [route.method, route.path, params, headers.get('if-match'), body]
+    const once = wanted === 'GET' ? undefined : readOnce(headers, asked)
+    const call = { ctx: once ? { ...context!, once } : context!, url, headers, params, body }
+    return toResponse(request, await route.handle(call), type)
   }
 
   return {
@@ -88,6 +95,14 @@ export function createRouter({ routes, logUnexpected }: RouterOptions): Router {
         return find(new URL(request.url)).every(({ route }) => route.isOpen)
       } catch {
         return true
+      }
+    },
+    nameOf({ method, url }) {
+      try {
+        const found = find(new URL(url)).find(({ route }) => route.method === wantedBy(method))?.route
+        return found && `${found.method} ${found.path}`
+      } catch {
+        return undefined
       }
     },
     async serve(request, context) {
@@ -101,6 +116,9 @@ export function createRouter({ routes, logUnexpected }: RouterOptions): Router {
     },
   }
 }
+
+/** HEAD is answered as GET is. */
+const wantedBy = (method: string) => (method === 'HEAD' ? 'GET' : method)
 
 export function errorResponse({ status, body, headers }: RestError): Response {
   return new Response(JSON.stringify(body), { status, headers: { ...headers, 'content-type': contentType } })

@@ -43,6 +43,13 @@ const insertContact = (given: {
   )
 }
 
+const insertKey = (given: { account?: number; key?: string; fingerprint?: string }) => {
+  const { account: a = account, key = 'key', fingerprint = '0'.repeat(64) } = given
+  return write(
+    `insert into idempotency_keys (account_id, key, fingerprint, answer) values (${a}, '${key}', '${fingerprint}', '[]')`,
+  )
+}
+
 describe('the tables themselves refuse', () => {
   it.each([
     [
@@ -91,6 +98,10 @@ describe('the tables themselves refuse', () => {
       'organizations_name_length',
     ],
     ['a version of 0', () => insertContact({ version: 0 }), 'contacts_version_positive'],
+    ['the answer to a key of no account', () => insertKey({ account: 0 }), 'idempotency_keys_account_fkey'],
+    ['the answer to an empty key', () => insertKey({ key: '' }), 'idempotency_keys_key_length'],
+    ['the answer to a key of 256 characters', () => insertKey({ key: 'x'.repeat(256) }), 'idempotency_keys_key_length'],
+    ['an answer to no request', () => insertKey({ fingerprint: 'none' }), 'idempotency_keys_fingerprint_is_sha256'],
   ])('%s', async (_, attempt, constraint) => {
     await expect(attempt()).rejects.toEqual(expect.objectContaining({ constraint }))
     await expect(attempt()).rejects.toBeInstanceOf(ConstraintError)

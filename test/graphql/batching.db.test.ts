@@ -112,7 +112,7 @@ describe('a query', () => {
 describe('a write', () => {
   const values = { telephone: { label: 'GENERAL', value: '+1 203 413 4880' } }
 
-  it.each([
+  it.each<[string, string, (organizationId: number, id: number) => object]>([
     ['addContact', 'AddContactInput', (organizationId: number) => ({ organizationId, contact: values })],
     [
       'updateContact',
@@ -136,15 +136,20 @@ describe('a write', () => {
     const { id: organizationId } = await anOrganization(database.otherCtx)
     const { id } = await aContact(database.otherCtx, organizationId)
 
+    const input = inputFor(organizationId, id)
     const statements = await statementsOf(
       `mutation($input: ${type}!) { ${mutation}(input: $input) { __typename } }`,
-      {
-        input: inputFor(organizationId, id),
-      },
+      { input },
       executeAsOther,
     )
+    const withKey = `mutation($input: ${type}!, $key: String!) { ${mutation}(input: $input) @idempotent(key: $key) { __typename } }`
+    const first = await statementsOf(withKey, { input, key: mutation }, executeAsOther)
+    const again = await statementsOf(withKey, { input, key: mutation }, executeAsOther)
 
-    expect(statements).toHaveLength(1)
+    expect([statements, first, again].map(({ length }) => length)).toEqual([1, 1, 1])
+    // Who sends no key pays nothing for those who do.
+    expect(statements[0]).not.toContain('idempotency_keys')
+    expect(first[0]).toContain('idempotency_keys')
   })
 
   it('that is refused for its input costs none', async () => {

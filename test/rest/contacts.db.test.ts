@@ -287,6 +287,7 @@ describe.each(['PATCH', 'PUT'])('%s', (method) => {
       200, 412, 412, 412, 200, 200,
     ])
     expect(stale.body).toEqual({ message: 'Precondition Failed' })
+    expect([stale, weak, other].map(({ headers }) => headers.get('etag'))).toEqual(['"v2"', '"v2"', '"v2"'])
   })
 })
 
@@ -304,6 +305,34 @@ describe('removing', () => {
     const current = await call('DELETE', contactPath(), undefined, { 'if-match': '"v1"' })
 
     expect([stale.status, current.status]).toEqual([412, 204])
+  })
+
+  it.each([
+    ['"v1"', 204],
+    ['*', 204],
+    ['', 204],
+    ['"v3", "v1"', 204],
+    ['"x", "v1"', 204],
+    ['"v2"', 412],
+    ['"v2", "v3"', 412],
+    ['W/"v1"', 412],
+    ['"x"', 412],
+    ['"v01"', 412],
+    ['"v1', 412],
+    ['v1', 412],
+    ['"v9999999999"', 412],
+  ])('one under If-Match: %s is answered by %i', async (ifMatch, expected) => {
+    const { status, headers } = await call('DELETE', contactPath(), undefined, { 'if-match': ifMatch })
+
+    expect([status, headers.get('etag')]).toEqual([expected, expected === 412 ? '"v1"' : null])
+    expect((await call('GET', contactPath())).status).toBe(expected === 412 ? 200 : 404)
+  })
+
+  it('one is one statement', async () => {
+    database.takeStatements()
+    await call('DELETE', contactPath(), undefined, { 'if-match': '"v1"' })
+
+    expect(database.takeStatements()).toHaveLength(1)
   })
 
   it.each(['', '/', '.json'])('all works with "%s" at the end', async (end) => {

@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs'
 import { GraphQLError } from 'graphql'
 import { describe, expect, it } from 'vitest'
 import { DatabaseUnavailable } from '../../src/db/errors.ts'
-import { ConflictError, DomainError, NotFoundError, ValidationError } from '../../src/domain/errors.ts'
+import { ConflictError, DomainError, KeyReusedError, NotFoundError, ValidationError } from '../../src/domain/errors.ts'
 import { maskError } from '../../src/graphql/errors.ts'
 import { toErrorResult } from '../../src/graphql/results.ts'
 import { statusOfError, toRestError } from '../../src/rest/errors.ts'
@@ -11,6 +11,7 @@ const examples: Record<string, Error> = {
   ValidationError: new ValidationError([{ path: ['label'], code: 'REQUIRED', message: "Label can't be blank." }]),
   NotFoundError: new NotFoundError('Contact', ['id']),
   ConflictError: new ConflictError(['ifVersion'], 1, 2),
+  KeyReusedError: new KeyReusedError(),
   DatabaseUnavailable: new DatabaseUnavailable(new Error('the link is down')),
   'anything else': new TypeError('a bug'),
 }

@@ -111,13 +111,19 @@ export function randomRequest(schema: GraphQLSchema, random: () => number, ids: 
 
   const directives = () => (chance(0.06) ? ` @${pick(['skip', 'include'])}(if: ${chance(0.5)})` : '')
 
+  /** Keys are few, so that some are used again; some are none. */
+  const keyFor = (field: GraphQLField<unknown, unknown>) =>
+    schema.getMutationType()!.getFields()[field.name] === field && chance(0.5)
+      ? ` @idempotent(key: ${JSON.stringify(chance(0.9) ? `key-${below(20)}` : pick(texts))})`
+      : ''
+
   const fieldOf = (field: GraphQLField<unknown, unknown>, depth: number): string => {
     fields += 1
     const type = getNamedType(field.type)
     // Arguments that differ need names that do.
     const alias = field.args.length > 0 || chance(0.05) ? `a${fields}: ` : ''
     const inner = isCompositeType(type) ? ` ${selectionOf(type, depth - 1)}` : ''
-    return `${alias}${field.name}${argumentsOf(field.args)}${directives()}${inner}`
+    return `${alias}${field.name}${argumentsOf(field.args)}${keyFor(field)}${directives()}${inner}`
   }
 
   const selectionOf = (type: GraphQLCompositeType, depth: number): string => {
@@ -247,7 +253,10 @@ function breakRequest(request: RandomRequest, random: () => number): RandomReque
     () =>
       exchange(/on [A-Z]\w+/g, () => `on ${pick(['Unknown', 'Query', 'String', 'Node', 'Contact', 'ContactFilter'])}`),
     () => insert(pick(oddTexts)),
-    () => insert(pick([' @unknown', ' @skip', ' @include(if: 1)', ' @skip(if: $missing)', ' @oneOf'])),
+    () =>
+      insert(
+        pick([' @unknown', ' @skip', ' @include(if: 1)', ' @skip(if: $missing)', ' @oneOf', ' @idempotent(key: "a")']),
+      ),
     () =>
       insert(
         pick(['query { __typename }', 'subscription { a }', 'type A { b: Int }', 'mutation M { a }', ' ...Missing ']),

@@ -10,6 +10,7 @@ const statement = defineStatement<Record<never, never>, string>(
       union all select 'contact', c::text from contacts c
       union all select 'lookup', l::text from contact_lookups l
       union all select 'account', a::text from accounts a
+      union all select 'idempotency key', k::text from idempotency_keys k
     ) t order by 1`,
   ([line]) => line,
 )
