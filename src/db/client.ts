@@ -172,6 +172,9 @@ async function createDialer({ url, prepare, onStatement }: DatabaseOptions) {
     return {
       client,
       opened: client.unsafe('select 1').then(() => {}),
+      get isOpen() {
+        return socket !== undefined && !socket.destroyed
+      },
       run(text, cells) {
         onStatement?.(text)
         return client.unsafe(text, cells as Cell[], { prepare }).values() as unknown as Promise<unknown[][]>
@@ -248,6 +251,7 @@ async function openPglite(folder: string | undefined, options: DatabaseOptions):
     // It is in this process: there is nothing to open, and nothing to lose.
     const connect: Connect = () => ({
       opened: Promise.resolve(),
+      isOpen: true,
       async run(text, cells) {
         options.onStatement?.(text)
         const { rows } = await client.query<unknown[]>(text, cells as Cell[], { rowMode: 'array' })
@@ -343,11 +347,11 @@ function createDatabase(
         return rows.map(statement.row)
       } catch (error) {
         tell(outcomeOf(error))
-        if (error instanceof DatabaseUnavailable) mayHaveRun ||= error.mayHaveRun
+        mayHaveRun ||= error instanceof DatabaseUnavailable && error.mayHaveRun
         const reason = tries < maxRetries ? reasonToRetry(error, statement) : undefined
         const pause = firstPauseMs * 2 ** tries * (0.5 + Math.random())
         if (!reason || (scope && performance.now() + pause > scope.deadline)) {
-          throw mayHaveRun && error instanceof DatabaseUnavailable ? new DatabaseUnavailable(error.cause, true) : error
+          throw mayHaveRun ? inDoubt(error) : error
         }
         observer?.onRetry?.(statement.name, reason)
         await delay(pause)
@@ -370,6 +374,13 @@ function createDatabase(
  * or the socket says. A server that has become a standby serves reads alone; another one may serve more.
  */
 const isUsable = (error: unknown) => sqlState.test(codeOf(error)) && codeOf(error) !== readOnly
+
+/** The error of a last try, after one whose end is not known. */
+function inDoubt(error: unknown): unknown {
+  if (error instanceof DatabaseUnavailable) return new DatabaseUnavailable(error.cause, true)
+  if (error instanceof DeadlineExceeded) return new DeadlineExceeded(error.of, error.limitMs, true, error.cause)
+  return error
+}
 
 const outcomeOf = (error: unknown): StatementOutcome =>
   error instanceof DeadlineExceeded ? 'timeout' : error instanceof DatabaseUnavailable ? 'unavailable' : 'refused'

@@ -5,6 +5,8 @@ import type { Cell } from './statement.ts'
 export interface Connection {
   /** Resolves when it takes statements; rejects when it cannot be opened. */
   readonly opened: Promise<void>
+  /** Whether the link is still there, as far as this side knows. It is told before `onClosed` is. */
+  readonly isOpen: boolean
   /** Runs a statement outside of any transaction. Rejects with the driver's error. */
   run(text: string, cells: readonly Cell[]): Promise<unknown[][]>
   /** Takes leave of the database; what is still at work is cut after a while. */
@@ -149,7 +151,16 @@ export function createPool(connect: Connect, options: PoolOptions): Pool {
     waiter.reject(error)
   }
 
+  /** Whether the link has ended without our having been told yet. A statement on it would wait for ever. */
+  const hasGone = (connection: Connection): boolean => {
+    if (connection.isOpen) return false
+    options.onConnectionLost?.()
+    refill()
+    return true
+  }
+
   const give = (connection: Connection) => {
+    if (hasGone(connection)) return
     const [waiter] = waiters
     if (!waiter) return void idle.push(connection)
     waiters.delete(waiter)
@@ -179,8 +190,8 @@ export function createPool(connect: Connect, options: PoolOptions): Pool {
 
   return {
     acquire(waitMs) {
-      const connection = idle.pop()
-      if (connection) {
+      for (let connection = idle.pop(); connection; connection = idle.pop()) {
+        if (hasGone(connection)) continue
         busy.add(connection)
         return Promise.resolve(connection)
       }
