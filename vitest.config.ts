@@ -7,6 +7,7 @@ const require = createRequire(import.meta.url)
 //   *.test.ts      no database
 //   *.db.test.ts   on every engine
 //   *.pg.test.ts   on PostgreSQL only: many connections, processes, query plans
+// The benches that break things (bench/faults, bench/histories) have tests of their own, and bring their own PostgreSQL.
 const project = (name: string, include: string[], more: object = {}) => ({
   extends: true as const,
   test: { name, include, provide: { engine: name }, ...more },
@@ -20,6 +21,12 @@ export default defineConfig({
     hookTimeout: 60_000,
     projects: [
       project('unit', ['test/**/*.test.ts'], { exclude: ['test/**/*.{db,pg}.test.ts'] }),
+      // They measure how soon things happen, so nothing else runs beside them.
+      project('bench', ['bench/{faults,histories}/**/*.test.ts'], {
+        fileParallelism: false,
+        sequence: { groupOrder: 1 },
+        testTimeout: 300_000,
+      }),
       project('pglite', ['test/**/*.db.test.ts']),
       project('postgres', ['test/**/*.{db,pg}.test.ts'], { globalSetup: 'test/support/global-setup.ts' }),
     ],

@@ -1,11 +1,10 @@
 import { Command } from 'commander'
-import { pino } from 'pino'
-import { createApp, describeError } from '../app.ts'
+import { type AppOptions, createApp } from '../app.ts'
 import type { Authenticate } from '../auth/authenticate.ts'
 import { createRateLimiter } from '../auth/rate-limit.ts'
 import { byToken } from '../auth/token.ts'
 import { type AuthConfig, type Config, readConfig } from '../config.ts'
-import { type Database, openDatabase } from '../db/client.ts'
+import { type Database, type DatabaseObserver, openDatabase } from '../db/client.ts'
 import { migrate } from '../db/migrate.ts'
 import { demoAccount, ensureAccount } from '../domain/accounts.ts'
 import { allPermissions, type Context } from '../domain/context.ts'
@@ -13,11 +12,18 @@ import { countOrganizations } from '../domain/organization-lists.ts'
 import { sampleOrganizations } from '../domain/sample.ts'
 import { seedOrganizations } from '../domain/seed.ts'
 import { firstQuery, graphqlPath } from '../graphql/handler.ts'
+import { listenForMetrics } from '../http/metrics-server.ts'
 import { listen, type RunningServer } from '../http/server.ts'
+import type { Metrics } from '../telemetry/metrics.ts'
 import { OperatorError } from './failure.ts'
+import { createLog, guardProcess, logDatabase } from './log.ts'
 
 /** How long requests in progress may take after a signal. */
-const graceMs = 8_000
+const graceMs = 7_500
+/** How long traces may take to be sent at the end. */
+const lastTracesMs = 1_000
+/** When a stop has not come to its end by then, something hangs that is not worth waiting for. */
+const stopMs = 9_500
 
 export function serveCommand(env: NodeJS.ProcessEnv): Command {
   return new Command('serve')
@@ -28,34 +34,84 @@ export function serveCommand(env: NodeJS.ProcessEnv): Command {
 }
 
 async function serve(config: Config): Promise<void> {
-  const log = pino({ level: config.logLevel, base: undefined }, pino.destination({ dest: 2, sync: true }))
+  const { log, flush } = createLog(config.logLevel)
   const stopped = stopSignal()
-  // A promise that nobody waited for is a bug, but no reason to drop every caller.
-  process.on('unhandledRejection', (cause) => log.error(describeError(cause), 'unhandled rejection'))
+  guardProcess(log)
+  // What nobody asked for is not even loaded.
+  const metrics =
+    config.metricsPort === undefined ? undefined : (await import('../telemetry/metrics.ts')).createMetrics()
+  const tracing =
+    config.tracesUrl &&
+    (await import('../telemetry/tracing.ts')).createTracing(config.tracesUrl, () =>
+      log.warn('traces could not be sent: is OTEL_EXPORTER_OTLP_ENDPOINT the address of a collector?'),
+    )
   const db = await openDatabase({
     url: config.databaseUrl,
     poolSize: config.databasePoolSize,
     prepare: config.databasePrepare,
     deadlines: config.deadlines,
+    observer: bothOf(logDatabase(log, config.slowStatementMs), metrics?.observer),
   })
+  metrics?.watch(db.status)
   try {
-    await migrate(db)
-    const { authenticate, isEmpty } = await authenticateBy(config.auth, db)
-    const { rateLimit } = config
-    const handler = createApp({
-      ...config,
-      db,
-      authenticate,
-      limiter: rateLimit && createRateLimiter(rateLimit, rateLimit.isShared ? db : undefined),
-      log,
-    })
-    const server = await listenOrExplain(config, { handler, log })
-    process.stdout.write(greeting(server.url, config, isEmpty))
+    const starting = start(config, { db, log, metrics, tracing })
+    // A start that waits for the database is given up; one that comes to an end all the same closes what it opened.
+    const running = await Promise.race([starting, stopped])
+    if (!running) return void starting.then(({ close }) => close(0)).catch(() => {})
+    process.stdout.write(running.greeting)
     await stopped
     log.info('stopping: requests in progress may end')
-    await server.close(graceMs)
+    await running.close(graceMs)
   } finally {
-    await db.close()
+    await Promise.all([db.close(), tracing?.close(lastTracesMs)])
+    await flush()
+  }
+}
+
+type Parts = Pick<AppOptions, 'db' | 'log' | 'metrics' | 'tracing'>
+
+/** Brings the tables up to date, and listens. */
+async function start(config: Config, { db, log, metrics, tracing }: Parts) {
+  await migrate(db)
+  const { authenticate, isEmpty } = await authenticateBy(config.auth, db)
+  const { rateLimit } = config
+  const limiter = rateLimit && createRateLimiter(rateLimit, rateLimit.isShared ? db : undefined)
+  const handler = createApp({ ...config, db, authenticate, limiter, log, metrics, tracing })
+  const server = await listenOrExplain(config, { handler, log, isReachable: db.isReachable })
+  try {
+    const metricsServer = metrics && (await serveMetrics(config, metrics))
+    return {
+      greeting: greeting(server.url, metricsServer?.url, config, isEmpty),
+      async close(graceMs: number) {
+        await server.close(graceMs)
+        metricsServer?.close()
+      },
+    }
+  } catch (error) {
+    await server.close(0)
+    throw error
+  }
+}
+
+/** Tells two who want to know, or one. */
+function bothOf(one: DatabaseObserver, other: DatabaseObserver | undefined): DatabaseObserver {
+  return {
+    onStatement(...told) {
+      one.onStatement?.(...told)
+      other?.onStatement?.(...told)
+    },
+    onRetry(...told) {
+      one.onRetry?.(...told)
+      other?.onRetry?.(...told)
+    },
+    onConnectionLost() {
+      one.onConnectionLost?.()
+      other?.onConnectionLost?.()
+    },
+    onBreaker(...told) {
+      one.onBreaker?.(...told)
+      other?.onBreaker?.(...told)
+    },
   }
 }
 
@@ -80,13 +136,17 @@ async function seedIfNew(ctx: Context): Promise<boolean> {
   return isEmpty
 }
 
-/** Resolves at the first SIGTERM or SIGINT; a second one ends the process at once. */
+/**
+ * Resolves at the first SIGTERM or SIGINT; a second one ends the process at once, and so does what is left of a stop that
+ * takes too long.
+ */
 function stopSignal(): Promise<void> {
   return new Promise((resolve) => {
     let stopping = false
     const onSignal = (signal: NodeJS.Signals) => {
       if (stopping) process.exit(signal === 'SIGINT' ? 130 : 143)
       stopping = true
+      setTimeout(() => process.exit(0), stopMs).unref()
       resolve()
     }
     process.on('SIGTERM', onSignal)
@@ -94,24 +154,35 @@ function stopSignal(): Promise<void> {
   })
 }
 
-async function listenOrExplain(
-  { host, port, limits, publicOrigin }: Config,
-  options: Pick<Parameters<typeof listen>[0], 'handler' | 'log'>,
+function listenOrExplain(
+  { host, port, limits, publicOrigin, overload }: Config,
+  options: Pick<Parameters<typeof listen>[0], 'handler' | 'log' | 'isReachable'>,
 ): Promise<RunningServer> {
+  const { bodyBytes: maxBodyBytes, connections: maxConnections } = limits
+  return explained('PORT', host, port, () =>
+    listen({ ...options, host, port, maxBodyBytes, maxConnections, publicOrigin, overload }),
+  )
+}
+
+function serveMetrics({ host, metricsPort: port = 0 }: Config, { contentType, render }: Metrics) {
+  return explained('METRICS_PORT', host, port, () => listenForMetrics({ host, port, contentType, render }))
+}
+
+/** Says in words what keeps a port from being listened to. */
+async function explained<Result>(
+  variable: string,
+  host: string,
+  port: number,
+  listenThere: () => Promise<Result>,
+): Promise<Result> {
   try {
-    return await listen({
-      ...options,
-      host,
-      port,
-      maxBodyBytes: limits.bodyBytes,
-      maxConnections: limits.connections,
-      publicOrigin,
-    })
+    return await listenThere()
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException
-    if (code === 'EADDRINUSE') throw new OperatorError(`Port ${port} of ${host} is taken: set PORT to another one.`)
+    if (code === 'EADDRINUSE')
+      throw new OperatorError(`Port ${port} of ${host} is taken: set ${variable} to another one.`)
     if (code === 'EACCES')
-      throw new OperatorError(`Port ${port} of ${host} needs more rights: set PORT to one above 1023.`)
+      throw new OperatorError(`Port ${port} of ${host} needs more rights: set ${variable} to one above 1023.`)
     if (code === 'EADDRNOTAVAIL' || code === 'ENOTFOUND') {
       throw new OperatorError(`HOST is ${host}, which is no address of this machine.`)
     }
@@ -119,12 +190,18 @@ async function listenOrExplain(
   }
 }
 
-function greeting(url: string, { graphiql, databaseUrl, auth }: Config, wasEmpty: boolean): string {
+function greeting(
+  url: string,
+  metricsUrl: string | undefined,
+  { graphiql, databaseUrl, auth }: Config,
+  wasEmpty: boolean,
+): string {
   const endpoint = url + graphqlPath
   const isEmbedded = databaseUrl.startsWith('pglite:')
   return [
     `The contacts gateway is ready: ${endpoint}`,
     isEmbedded ? `It serves the embedded database (${databaseUrl}).` : 'It serves PostgreSQL.',
+    ...(metricsUrl ? [`Prometheus finds its metrics at ${metricsUrl}.`] : []),
     ...(wasEmpty && !isEmbedded
       ? ['There are no organizations yet: `npm run -s gateway -- seed` adds the sample.']
       : []),

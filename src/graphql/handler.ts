@@ -1,7 +1,15 @@
-import { GraphQLError, NoSchemaIntrospectionCustomRule } from 'graphql'
+import {
+  defaultFieldResolver,
+  GraphQLError,
+  type GraphQLSchema,
+  getOperationAST,
+  NoSchemaIntrospectionCustomRule,
+} from 'graphql'
 import { _createLRUCache, createYoga, type Plugin } from 'graphql-yoga'
 import type { Admission } from '../auth/gate.ts'
 import type { Database } from '../db/client.ts'
+import type { DeadlineExceeded } from '../db/errors.ts'
+import { currentVisit, noteOutcome, type Outcome } from '../telemetry/visit.ts'
 import type { GraphQLContext } from './builder.ts'
 import { maskError, type TopLevelCode } from './errors.ts'
 import { type DocumentLimits, useDocumentLimits } from './limits.ts'
@@ -35,7 +43,6 @@ export const firstQuery = `query FirstLook {
 `
 
 export interface GraphQLHandlerOptions {
-  db: Database
   graphiql: boolean
   introspection: boolean
   limits: DocumentLimits
@@ -46,24 +53,32 @@ export interface GraphQLHandlerOptions {
 export interface GraphQLHandler {
   /** Whether the request is for the page of GraphiQL, which everybody may see. */
   isPage(request: Request): boolean
-  /** Answers a request; without an admission only the page. */
-  serve(request: Request, admission: Admission | undefined): Promise<Response>
+  /** Answers a request that was let in; any other gets only the page. */
+  serve(request: Request, entered?: Entered): Promise<Response>
+}
+
+interface Entered {
+  readonly admission: Admission
+  readonly db: Database
 }
 
 /** Serves GraphQL over HTTP at `graphqlPath`: JSON by POST, queries by GET, and GraphiQL for browsers. */
 export function createGraphQLHandler(options: GraphQLHandlerOptions): GraphQLHandler {
-  const { db, graphiql, introspection, limits, logUnexpected } = options
+  const { graphiql, introspection, limits, logUnexpected } = options
   const mask = (error: unknown) => {
-    const shown = maskError(error, logUnexpected)
+    const shown = withRequestId(maskError(error, logUnexpected))
+    const visit = currentVisit()
+    if (visit) noteOutcome(visit, outcomes[shown.extensions.code as TopLevelCode])
     return introspection ? shown : withoutSuggestion(shown)
   }
   /** The page, which is the same for everybody. */
   let rendered: Promise<string> | undefined
-  const yoga = createYoga<{ admission?: Admission }, GraphQLContext>({
-    schema: createSchema(),
+  const yoga = createYoga<Partial<Entered>, GraphQLContext>({
+    schema: watched(createSchema()),
     graphqlEndpoint: graphqlPath,
-    context: ({ admission }) => {
-      const { account, permissions } = admission!.caller
+    context: (entered) => {
+      const { admission, db } = entered as Entered
+      const { account, permissions } = admission.caller
       const domain = { db, account, permissions }
       return { domain, loaders: createLoaders(domain) }
     },
@@ -74,7 +89,13 @@ export function createGraphQLHandler(options: GraphQLHandlerOptions): GraphQLHan
       return rendered
     },
     maskedErrors: { maskError: mask },
-    plugins: [jsonOnly, useDocumentLimits(limits), ...(introspection ? [] : [withoutIntrospection]), maskingAll(mask)],
+    plugins: [
+      jsonOnly,
+      naming,
+      useDocumentLimits(limits),
+      ...(introspection ? [] : [withoutIntrospection]),
+      maskingAll(mask),
+    ],
     logging: false,
     landingPage: false,
     cors: false,
@@ -85,8 +106,72 @@ export function createGraphQLHandler(options: GraphQLHandlerOptions): GraphQLHan
   })
   return {
     isPage: (request) => graphiql && request.method === 'GET' && !!request.headers.get('accept')?.includes('text/html'),
-    serve: async (request, admission) => yoga.fetch(request, { admission }),
+    serve: async (request, entered = {} as Entered) => yoga.fetch(request, entered),
   }
+}
+
+/** What a request has come to that was answered with an error of the code. */
+const outcomes: Record<TopLevelCode, Outcome> = {
+  BAD_USER_INPUT: 'refused',
+  QUERY_TOO_COMPLEX: 'refused',
+  UNAUTHENTICATED: 'unauthenticated',
+  FORBIDDEN: 'forbidden',
+  RATE_LIMITED: 'rate_limited',
+  SERVICE_UNAVAILABLE: 'unavailable',
+  TIMEOUT: 'timeout',
+  INTERNAL_SERVER_ERROR: 'error',
+}
+
+/** Tells what a document is about, as soon as it is one. */
+const naming: Plugin = {
+  onValidate({ params: { documentAST }, context }) {
+    const visit = currentVisit()
+    if (!visit) return
+    const { params } = context as { params?: { operationName?: string } }
+    const operation = getOperationAST(documentAST, params?.operationName)
+    visit.operation = operation?.name?.value
+    visit.mayChange = operation?.operation === 'mutation'
+  },
+}
+
+/** The schema, with the fields that an operation begins with telling what became of them. */
+function watched(schema: GraphQLSchema): GraphQLSchema {
+  const roots = [schema.getQueryType(), schema.getMutationType()]
+  for (const field of roots.flatMap((type) => Object.values(type?.getFields() ?? {}))) {
+    const { name, resolve = defaultFieldResolver } = field
+    field.resolve = async (...given) => {
+      const visit = currentVisit()
+      const startedAt = performance.now()
+      let isOk = false
+      try {
+        const result = await resolve(...given)
+        isOk = true
+        if (visit && isErrorResult(result)) noteOutcome(visit, 'refused')
+        return result
+      } finally {
+        visit?.trace?.add('field', name, startedAt, performance.now() - startedAt, isOk)
+      }
+    }
+  }
+  return schema
+}
+
+/** Whether it is what a mutation answers instead of success: see results.ts. */
+const isErrorResult = (result: unknown) =>
+  !!(result as { __typename?: string } | null | undefined)?.__typename?.endsWith('Error')
+
+/** Errors that callers may want to talk about with whoever can read the log. */
+const traceable: ReadonlySet<unknown> = new Set<TopLevelCode>([
+  'INTERNAL_SERVER_ERROR',
+  'SERVICE_UNAVAILABLE',
+  'TIMEOUT',
+])
+
+function withRequestId(error: GraphQLError): GraphQLError {
+  const requestId = currentVisit()?.id
+  if (!requestId || !traceable.has(error.extensions.code)) return error
+  const { message, nodes, source, positions, path, extensions } = error
+  return new GraphQLError(message, { nodes, source, positions, path, extensions: { ...extensions, requestId } })
 }
 
 const keptDocuments = 200
@@ -162,5 +247,12 @@ export function refuseGraphQL(
   code: TopLevelCode = 'BAD_USER_INPUT',
   headers: Record<string, string> = {},
 ): Response {
-  return Response.json({ errors: [{ message, extensions: { code } }] }, { status, headers })
+  const error = withRequestId(new GraphQLError(message, { extensions: { code } }))
+  return Response.json({ errors: [error] }, { status, headers })
+}
+
+/** The answer to a request that took too long. */
+export function refuseLate(error: DeadlineExceeded): Response {
+  const { message } = maskError(error, () => {})
+  return refuseGraphQL(504, message, 'TIMEOUT', { 'retry-after': '1' })
 }

@@ -33,9 +33,9 @@ export function withHeaders(response: Response, headers: Record<string, string>)
 }
 
 const exposedHeaders =
-  'ETag, Link, Location, RateLimit-Limit, RateLimit-Remaining, RateLimit-Reset, Retry-After, X-Pagination-Per-Page, X-Pagination-Total-Entries'
+  'ETag, Link, Location, RateLimit-Limit, RateLimit-Remaining, RateLimit-Reset, Retry-After, X-Pagination-Per-Page, X-Pagination-Total-Entries, X-Request-Id'
 const allowedHeaders =
-  'authorization, content-type, if-match, if-none-match, x-graphql-cost, x-xurrent-account, x-4me-account'
+  'authorization, content-type, idempotency-key, if-match, if-none-match, traceparent, tracestate, x-graphql-cost, x-request-id, x-xurrent-account, x-4me-account'
 const preflightSeconds = '600'
 
 /** Lets pages of these origins call; of no others. Credentials are tokens that pages send themselves, never cookies. */

@@ -1,10 +1,14 @@
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
-import type { AddressInfo } from 'node:net'
+import { type AddressInfo, Server as NetServer, type Socket } from 'node:net'
+import { setImmediate } from 'node:timers/promises'
 import type { Logger } from 'pino'
+import { beginVisit, noteOutcome, type Visit } from '../telemetry/visit.ts'
+import { createHealth, isHealth } from './health.ts'
+import { createOverload, type OverloadLimits, type Shed } from './overload.ts'
 
-/** Why a request could not be read. */
+/** Why a request could not be read; or, with 503, why it was not even looked at. */
 export interface Refusal {
-  status: 400 | 405 | 413 | 415
+  status: 400 | 405 | 413 | 415 | 503
   message: string
   /** Whether it is the body that cannot be read. */
   isBody?: boolean
@@ -12,13 +16,18 @@ export interface Refusal {
 
 export interface Handler {
   /** `address` is where the request comes from. */
-  handle(request: Request, address: string): Promise<Response>
+  handle(request: Request, address: string, visit?: Visit): Promise<Response>
   /** Answers what could not be read, in the form that callers of the path expect. */
-  refuse(pathname: string, refusal: Refusal, origin: string | undefined): Response
+  refuse(pathname: string, refusal: Refusal, origin: string | undefined, visit: Visit): Response
+  /** Told when an answer has been sent, or its connection has gone. */
+  finished?(visit: Visit): void
 }
 
 export interface ServerOptions {
   handler: Handler
+  /** Whether the database answers, for those who ask whether we are ready. */
+  isReachable: () => Promise<boolean>
+  overload: OverloadLimits
   /** Bodies above this are refused. */
   maxBodyBytes: number
   maxConnections: number
@@ -33,7 +42,10 @@ export interface ServerOptions {
 export interface RunningServer {
   /** With the port that was taken, e.g. `http://127.0.0.1:4000`. */
   readonly url: string
-  /** Takes no more connections, lets requests in progress end, and cuts what is left after `graceMs`. */
+  /**
+   * Takes no more connections, but serves what still comes on those that are open, each once more; then ends them, and cuts
+   * what is left after `graceMs`.
+   */
   close(graceMs: number): Promise<void>
 }
 
@@ -43,22 +55,45 @@ const timeouts = {
   /** How often the two are looked at. */
   connectionsCheckingInterval: 1_000,
 }
-/** How long a caller may take to read an answer. */
+/** How long a caller may take to read an answer, which is kept in memory until then. */
 const readTimeoutMs = 30_000
 /** Requests that a connection may send before it has read the answers to those before. */
 const maxPipelined = 10
 
-const clientErrors: Record<string, [status: string, message: string]> = {
-  HPE_HEADER_OVERFLOW: ['431 Request Header Fields Too Large', 'The headers are too long.'],
-  ERR_HTTP_REQUEST_TIMEOUT: ['408 Request Timeout', 'The request took too long to arrive.'],
+const clientErrors: Record<string, [status: number, text: string, message: string]> = {
+  HPE_HEADER_OVERFLOW: [431, 'Request Header Fields Too Large', 'The headers are too long.'],
+  ERR_HTTP_REQUEST_TIMEOUT: [408, 'Request Timeout', 'The request took too long to arrive.'],
 }
+const notHttp = [400, 'Bad Request', 'The request is not valid HTTP.'] as const
 /** How much of a refused body is read past before the connection is cut. */
 const maxReadPastBytes = 64 * 1024 * 1024
 const maxReadPastMs = 5_000
 
+/**
+ * While the server stops, a connection on which nothing happens for so long is closed. Not at once: a request may be on
+ * its way, and whoever sent it would not know whether it was served.
+ */
+const idleMs = 500
+const idleCheckMs = 100
+const quietTurns = 3
+const quietTurnMs = 0.5
+const maxQuietWaitMs = 200
+
+/** What is known of a connection. */
+interface Connection {
+  /** The requests whose answers have not been sent, in their order, each with what is to be done when it has. */
+  readonly open: Map<Visit, () => void>
+  /** Since when there are none. */
+  idleSince: number
+  /** How much had been read by then: what came since is the beginning of another. */
+  idleBytes: number
+}
+
 /** Serves a handler by HTTP/1.1. Bodies are read whole, bounded, and must be UTF-8. */
 export async function listen({
   handler,
+  isReachable,
+  overload: limits,
   maxBodyBytes,
   maxConnections,
   publicOrigin,
@@ -66,85 +101,181 @@ export async function listen({
   port,
   log,
 }: ServerOptions): Promise<RunningServer> {
-  let closing = false
+  let isStopping = false
+  let isListening = true
+  let accepted = 0
+  const connections = new Map<Socket, Connection>()
+  const overload = createOverload(limits)
+  const health = createHealth(isReachable)
+
+  const respond = async (req: IncomingMessage, visit: Visit, shed: Shed | undefined): Promise<Response> => {
+    const { method, path } = visit
+    const refuse = (refusal: Refusal) => handler.refuse(path, refusal, req.headers.origin, visit)
+    if (isHealth(path)) return health(method, path, isStopping)
+    if (shed) return refuse({ status: 503, message: shed.message })
+    const read = await readRequest(req, { maxBodyBytes, publicOrigin })
+    return read instanceof Request ? handler.handle(read, req.socket.remoteAddress ?? '', visit) : refuse(read)
+  }
+
   const server = createServer(timeouts, (req, res) => {
-    if (!takesMore(req, res)) return
-    answer(req, res, handler, { maxBodyBytes, publicOrigin }, () => closing).catch((error: NodeJS.ErrnoException) => {
+    const { socket } = req
+    const connection = connections.get(socket)
+    // Who sends requests without reading answers has them kept in memory.
+    if (!connection || connection.open.size >= maxPipelined) return void socket.destroy()
+    const { open } = connection
+    const visit = visitOf(req)
+    res.setHeader('x-request-id', visit.id)
+    // Probes are to hear how things are, above all when there is too much to do.
+    const isProbe = isHealth(visit.path)
+    const shed = isProbe ? undefined : overload.enter()
+    visit.shed = shed?.reason
+
+    let timer: NodeJS.Timeout | undefined
+    res.once('prefinish', () => {
+      timer = setTimeout(() => socket.destroy(), readTimeoutMs)
+    })
+    const end = () => {
+      if (!open.delete(visit)) return
+      clearTimeout(timer)
+      if (open.size === 0) {
+        connection.idleSince = performance.now()
+        connection.idleBytes = socket.bytesRead
+      }
+      if (!isProbe && !shed) overload.leave()
+      if (res.headersSent) visit.status = res.statusCode
+      handler.finished?.(visit)
+    }
+    open.set(visit, end)
+    res.once('close', end)
+
+    // The answer to the last request says that no more are taken; those before it must not. And whoever is told so connects
+    // anew at once, which must fail by then.
+    const isLast = () => !isListening && [...open.keys()].at(-1) === visit
+    // The parser reads past a body that is not wanted, where it is told how long it is.
+    const isRead = () => req.complete || (shed !== undefined && isShort(req, maxBodyBytes))
+    send(req, res, respond(req, visit, shed), { isRead, isLast }).catch((error: NodeJS.ErrnoException) => {
       // A caller that has gone away takes its connection along; anything else is worth knowing.
-      if (!req.socket.destroyed)
-        log.error({ error: { type: error.name, code: error.code } }, 'a request could not be answered')
+      if (!socket.destroyed) {
+        noteOutcome(visit, 'error')
+        const { id: requestId } = visit
+        log.error({ requestId, error: { type: error.name, code: error.code } }, 'a request could not be answered')
+      }
       res.destroy()
     })
   })
   server.maxConnections = maxConnections
+  server.on('connection', (socket) => {
+    accepted += 1
+    const connection = { open: new Map<Visit, () => void>(), idleSince: performance.now(), idleBytes: 0 }
+    connections.set(socket, connection)
+    socket.once('close', () => {
+      connections.delete(socket)
+      // Answers that wait for the one before them are told of nothing.
+      for (const end of connection.open.values()) end()
+    })
+  })
   // What is not even HTTP gets an answer, too, and in JSON.
-  server.on('clientError', (error: NodeJS.ErrnoException, socket) => {
+  server.on('clientError', (error: NodeJS.ErrnoException, socket: Socket) => {
     if (error.code === 'ECONNRESET' || !socket.writable) return void socket.destroy()
-    const [status, message] = clientErrors[error.code ?? ''] ?? ['400 Bad Request', 'The request is not valid HTTP.']
+    const [status, text, message] = clientErrors[error.code ?? ''] ?? notHttp
+    // A request whose body does not arrive is known already.
+    const begun = connections.get(socket)?.open.keys().next().value
+    const visit = begun ?? beginVisit({ method: '', path: '' })
+    visit.status = status
     const body = JSON.stringify({ message })
     socket.end(
-      `HTTP/1.1 ${status}\r\nContent-Type: application/json; charset=utf-8\r\nContent-Length: ${Buffer.byteLength(body)}\r\nConnection: close\r\n\r\n${body}`,
+      `HTTP/1.1 ${status} ${text}\r\nContent-Type: application/json; charset=utf-8\r\nContent-Length: ${Buffer.byteLength(body)}\r\nX-Request-Id: ${visit.id}\r\nConnection: close\r\n\r\n${body}`,
     )
+    if (!begun) handler.finished?.(visit)
   })
   await new Promise<void>((resolve, reject) => {
     server.once('error', reject)
     server.listen(port, host, resolve)
   })
-  const address = server.address() as AddressInfo
+
+  const closeIdle = () => {
+    const before = performance.now() - idleMs
+    for (const [socket, { open, idleSince, idleBytes }] of connections) {
+      if (open.size === 0 && idleSince <= before && socket.bytesRead === idleBytes) socket.destroy()
+    }
+  }
+
   return {
-    url: `http://${address.family === 'IPv6' ? `[${address.address}]` : address.address}:${address.port}`,
-    close(graceMs) {
-      closing = true
-      return new Promise((resolve) => {
-        const cut = setTimeout(() => server.closeAllConnections(), graceMs)
-        server.close(() => {
-          clearTimeout(cut)
-          resolve()
-        })
-      })
+    url: originOf(server.address() as AddressInfo),
+    async close(graceMs) {
+      isStopping = true
+      takeFewer(server)
+      await quietTurn(() => accepted)
+      isListening = false
+      // The one of http would cut connections at once that have just become idle, and with them what is on its way.
+      const ended = new Promise<unknown>((resolve) => NetServer.prototype.close.call(server, resolve))
+      const now = performance.now()
+      for (const connection of connections.values()) connection.idleSince = now
+      const checks = setInterval(closeIdle, idleCheckMs)
+      const cut = setTimeout(() => {
+        for (const socket of connections.keys()) socket.destroy()
+      }, graceMs)
+      await ended
+      clearInterval(checks)
+      clearTimeout(cut)
+      overload.stop()
     },
   }
 }
 
-const waiting = new WeakMap<object, number>()
-
-/** Cuts off callers who send requests without reading answers, or who leave an answer unread: both are kept in memory. */
-function takesMore({ socket }: IncomingMessage, res: ServerResponse): boolean {
-  const before = waiting.get(socket) ?? 0
-  if (before >= maxPipelined) {
-    socket.destroy()
-    return false
-  }
-  waiting.set(socket, before + 1)
-  let timer: NodeJS.Timeout | undefined
-  res.once('prefinish', () => {
-    timer = setTimeout(() => socket.destroy(), readTimeoutMs)
-  })
-  res.once('close', () => {
-    clearTimeout(timer)
-    waiting.set(socket, (waiting.get(socket) ?? 1) - 1)
-  })
-  return true
+/**
+ * Lets the system take next to no connections on our behalf: who comes now is kept waiting, to be refused when listening has
+ * ended. Node has no words for it; where it does not work, a few more connections may be reset.
+ */
+function takeFewer(server: NetServer): void {
+  const { _handle: handle } = server as { _handle?: { listen?: (backlog: number) => number } }
+  handle?.listen?.(0)
 }
 
-async function answer(
+/**
+ * Connections that the system has taken are reset when listening ends. They come in one by one with the turns of the loop,
+ * so when short turns have brought none it is time to end it.
+ */
+async function quietTurn(accepted: () => number): Promise<void> {
+  const until = performance.now() + maxQuietWaitMs
+  // What is left of this turn brings none.
+  await setImmediate()
+  for (let quiet = 0; quiet < quietTurns && performance.now() < until; ) {
+    const [begun, before] = [performance.now(), accepted()]
+    await setImmediate()
+    quiet = accepted() === before && performance.now() - begun < quietTurnMs ? quiet + 1 : 0
+  }
+}
+
+/** E.g. `http://127.0.0.1:4000`. */
+export function originOf({ address, family, port }: AddressInfo): string {
+  return `http://${family === 'IPv6' ? `[${address}]` : address}:${port}`
+}
+
+function visitOf({ method = '', url = '', headers }: IncomingMessage): Visit {
+  return beginVisit({
+    method,
+    path: url.split('?', 1)[0]!,
+    requestId: single(headers['x-request-id']),
+    traceparent: single(headers.traceparent),
+    tracestate: single(headers.tracestate),
+  })
+}
+
+const single = (header: string | string[] | undefined) => (Array.isArray(header) ? header.join() : header)
+
+async function send(
   req: IncomingMessage,
   res: ServerResponse,
-  handler: Handler,
-  reading: Reading,
-  isClosing: () => boolean,
+  responding: Promise<Response>,
+  { isRead, isLast }: { isRead(): boolean; isLast(): boolean },
 ): Promise<void> {
-  const read = await readRequest(req, reading)
-  const address = req.socket.remoteAddress ?? ''
-  const response =
-    read instanceof Request
-      ? await handler.handle(read, address)
-      : handler.refuse((req.url ?? '').split('?', 1)[0]!, read, req.headers.origin)
+  const response = await responding
   res.statusCode = response.status
   res.setHeaders(response.headers)
   const body = Buffer.from(await response.arrayBuffer())
-  if (isClosing() || !req.complete) res.setHeader('connection', 'close')
-  if (!req.complete) {
+  if (isLast() || !isRead()) res.setHeader('connection', 'close')
+  if (!isRead()) {
     // A caller that looks for the answer only after all of its body loses it when the connection is closed meanwhile. So
     // the answer goes out at once, and the connection closes when what is left of the body has been read past.
     res.setHeader('content-length', body.length)
@@ -199,6 +330,9 @@ async function readRequest(req: IncomingMessage, { maxBodyBytes, publicOrigin }:
     return { status: 405, message: `The method ${method} is not allowed.` }
   }
 }
+
+const isShort = ({ headers }: IncomingMessage, maxBytes: number) =>
+  headers['transfer-encoding'] === undefined && Number(headers['content-length'] ?? 0) <= maxBytes
 
 const utf8 = new TextDecoder('utf-8', { fatal: true })
 

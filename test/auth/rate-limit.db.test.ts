@@ -5,7 +5,7 @@ import { createRateLimiter, RateLimited, type RateLimits } from '../../src/auth/
 import { byToken } from '../../src/auth/token.ts'
 import { DatabaseUnavailable } from '../../src/db/errors.ts'
 import { createToken } from '../../src/domain/tokens.ts'
-import { appOptionsFor } from '../support/app.ts'
+import { appOptionsFor, runningBy } from '../support/app.ts'
 import { useDatabase } from '../support/database.ts'
 import { aContact, anOrganization } from '../support/factory.ts'
 import { unchanged } from '../support/state.ts'
@@ -304,13 +304,10 @@ describe('nodes', () => {
 /** A database that answers the statements of requests only when it is told to. */
 function heldDatabase() {
   const waiting: (() => void)[] = []
-  const db = {
-    ...database.db,
-    run: (async (statement: never, parameters: never) => {
-      await new Promise<void>((resolve) => waiting.push(resolve))
-      return database.db.run(statement, parameters)
-    }) as typeof database.db.run,
-  }
+  const db = runningBy(database.db, async (statement: never, parameters: never) => {
+    await new Promise<void>((resolve) => waiting.push(resolve))
+    return database.db.run(statement, parameters)
+  })
   const answerAll = () => {
     for (const answer of waiting.splice(0)) answer()
   }
@@ -363,14 +360,15 @@ describe.each(doors)('requests at the same time by %s', (door) => {
 
   it('are not used up by one that the door fails to answer', async () => {
     let isBroken = true
-    const run = ((statement: never, parameters: never) =>
-      isBroken ? Promise.reject(new Error('broken')) : database.db.run(statement, parameters)) as typeof database.db.run
+    const db = runningBy(database.db, (statement: never, parameters: never) =>
+      isBroken ? Promise.reject(new Error('broken')) : database.db.run(statement, parameters),
+    )
     const log = pino({ level: 'silent' })
     // What cannot even be logged leaves the door as it is.
     vi.spyOn(log, 'error').mockImplementation(() => {
       throw new Error('the log is full')
     })
-    const send = start({ concurrent: 1 }, { db: { ...database.db, run }, log })[door]
+    const send = start({ concurrent: 1 }, { db, log })[door]
     const failures = await times(2, () =>
       send({ token: tokens[0], query }).then(
         ({ status }) => status,

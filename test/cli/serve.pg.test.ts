@@ -3,7 +3,7 @@ import postgres from 'postgres'
 import { describe, expect, it, onTestFinished, vi } from 'vitest'
 import { firstQuery } from '../../src/graphql/handler.ts'
 import { createPostgresDatabase } from '../support/database.ts'
-import { executeAt, useGateways } from '../support/gateway.ts'
+import { executeAt, useGateways, warningsOf } from '../support/gateway.ts'
 import { dataOf, resultOf } from '../support/graphql.ts'
 
 // Each test starts processes, and other test files keep the machine busy meanwhile.
@@ -59,7 +59,7 @@ describe('serve on PostgreSQL', () => {
     })
     const { organizations } = await dataOf(executeAt(url)(firstQuery))
     expect(idsOf(organizations.nodes[0].contacts.nodes)).toEqual(sampleIds)
-    expect(gateway.stderr).toBe('')
+    expect(warningsOf(gateway)).toEqual([])
   })
 
   it('can be started several times at once on an empty database', async () => {

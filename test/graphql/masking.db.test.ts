@@ -47,7 +47,7 @@ describe('what goes wrong inside', () => {
           message: 'Unexpected error.',
           locations: expect.any(Array),
           path: ['addContact'],
-          extensions: { code: 'INTERNAL_SERVER_ERROR' },
+          extensions: { code: 'INTERNAL_SERVER_ERROR', requestId: expect.any(String) },
         },
       ],
     })

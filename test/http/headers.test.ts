@@ -12,7 +12,7 @@ const listed = 'https://app.example'
 const unlisted = 'https://evil.example'
 
 /** A database without a row; the name of an account decides what comes of a request. */
-const db = { engine: 'postgres', run: async () => [] } as unknown as Database
+const db = { engine: 'postgres', run: async () => [], forRequest: () => db } as unknown as Database
 
 const authenticate: AppOptions['authenticate'] = async (headers) => {
   const outcome = headers.get('x-xurrent-account')
@@ -91,8 +91,14 @@ const answers: [status: number, what: string, path: string, init?: RequestInit][
   [200, 'the head of REST', '/v1/organizations', { method: 'HEAD' }],
 ]
 
-describe('the security headers', () => {
-  it.each(answers)('are on %i, %s', async (status, _, path, init) => {
+/** No page has any business with these. */
+const probes: typeof answers = [
+  [200, 'a probe', '/health/ready'],
+  [405, 'a probe by another method', '/health/live', { method: 'POST' }],
+]
+
+describe('the security headers and the id of the request', () => {
+  it.each([...answers, ...probes])('are on %i, %s', async (status, _, path, init) => {
     const response = await send(closed, path, init)
 
     expect(response.status).toBe(status)
@@ -104,6 +110,7 @@ describe('the security headers', () => {
       'cache-control': 'private, no-cache',
       vary: 'authorization, x-xurrent-account, x-4me-account, accept, origin',
     })
+    expect(response.headers.get('x-request-id')).toMatch(/^[\da-f-]{36}$/)
     expect(response.headers.has('server')).toBe(false)
     expect(response.headers.has('x-powered-by')).toBe(false)
   })
@@ -157,7 +164,7 @@ describe('pages of other origins', () => {
       expect(corsOf(response)).toEqual({
         'access-control-allow-origin': listed,
         'access-control-expose-headers':
-          'ETag, Link, Location, RateLimit-Limit, RateLimit-Remaining, RateLimit-Reset, Retry-After, X-Pagination-Per-Page, X-Pagination-Total-Entries',
+          'ETag, Link, Location, RateLimit-Limit, RateLimit-Remaining, RateLimit-Reset, Retry-After, X-Pagination-Per-Page, X-Pagination-Total-Entries, X-Request-Id',
       })
       expect(response.headers.get('vary')).toMatch(/\borigin\b/)
     },
@@ -175,7 +182,7 @@ describe('pages of other origins', () => {
         'access-control-allow-origin': listed,
         'access-control-allow-methods': 'GET, HEAD, POST, PATCH, PUT, DELETE',
         'access-control-allow-headers':
-          'authorization, content-type, if-match, if-none-match, x-graphql-cost, x-xurrent-account, x-4me-account',
+          'authorization, content-type, idempotency-key, if-match, if-none-match, traceparent, tracestate, x-graphql-cost, x-request-id, x-xurrent-account, x-4me-account',
         'access-control-expose-headers': expect.any(String),
         'access-control-max-age': '600',
       })

@@ -1,6 +1,6 @@
 import { connect } from 'node:net'
 import { pino } from 'pino'
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest'
 import { createApp } from '../../src/app.ts'
 import { sampleOrganizations } from '../../src/domain/sample.ts'
 import { seedOrganizations } from '../../src/domain/seed.ts'
@@ -177,6 +177,8 @@ describe('the server', () => {
     const inProgress = await beginRequest(own.url, '{ __typename }')
 
     const closed = own.close(60_000)
+    // By then, new connections are refused.
+    await vi.waitFor(() => expect(fetch(own.url)).rejects.toThrow())
 
     expect(await inProgress.finish()).toMatchObject({ status: 200, headers: { connection: 'close' } })
     await closed

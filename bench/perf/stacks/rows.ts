@@ -1,0 +1,89 @@
+import { openDatabase } from '../../../src/db/client.ts'
+import { contactPages } from '../../../src/domain/contact-lists.ts'
+import { addContact, type Contact } from '../../../src/domain/contacts.ts'
+import { allPermissions, type Context } from '../../../src/domain/context.ts'
+import { NotFoundError } from '../../../src/domain/errors.ts'
+import {
+  childPages,
+  type OrganizationFilter,
+  type OrganizationListRequest,
+  organizationPage,
+} from '../../../src/domain/organization-lists.ts'
+import { findOrganizations, type Organization } from '../../../src/domain/organizations.ts'
+import type { Page, PageRequest } from '../../../src/domain/page.ts'
+import { settings } from './settings.ts'
+
+// What the peers with resolvers read and write: the same Drizzle statements, pool and verbs as ours, so that what differs is
+// the GraphQL server on top.
+
+/** A page of the list of an owner. */
+export interface Asked {
+  id: number
+  first: number
+}
+
+export interface Connection<Row> {
+  nodes: readonly Row[]
+}
+
+export interface Rows {
+  organization(id: string): Promise<Organization | undefined>
+  organizations(first: number, filter: OrganizationFilter | null | undefined): Promise<Connection<Organization>>
+  contacts(asked: readonly Asked[]): Promise<Connection<Contact>[]>
+  children(asked: readonly Asked[]): Promise<Connection<Organization>[]>
+  /** What the mutation answers. */
+  add(input: unknown): Promise<{ __typename: string; contact?: Contact; message?: string }>
+  close(): Promise<void>
+}
+
+const firstPage = (limit: number): PageRequest => ({ limit, backward: false, after: null, before: null })
+
+const byName = (first: number, filter: OrganizationFilter = {}): OrganizationListRequest => ({
+  page: firstPage(first),
+  field: 'NAME',
+  descending: false,
+  filter,
+})
+
+const toConnection = <Row>({ rows }: Page<Row>): Connection<Row> => ({ nodes: rows })
+
+export async function openRows(): Promise<Rows> {
+  const db = await openDatabase({
+    url: settings.databaseUrl,
+    poolSize: settings.poolSize,
+    prepare: true,
+    deadlines: { connectionMs: 2000, statementMs: 5000 },
+  })
+  const ctx: Context = { db, account: settings.account, permissions: allPermissions }
+  return {
+    organization: async (id) => (await findOrganizations(ctx, [Number(id)]))[0],
+    organizations: async (first, filter) => toConnection(await organizationPage(ctx, byName(first, filter ?? {}))),
+    contacts: (asked) => pagesOf(asked, (ids, first) => contactPages(ctx, ids, firstPage(first), {})),
+    children: (asked) => pagesOf(asked, (ids, first) => childPages(ctx, ids, byName(first))),
+    async add(input) {
+      try {
+        return { __typename: 'AddContactSuccess', contact: await addContact(ctx, input) }
+      } catch (error) {
+        if (!(error instanceof NotFoundError)) throw error
+        return { __typename: 'NotFoundError', message: error.message }
+      }
+    },
+    close: () => db.close(),
+  }
+}
+
+/** Reads the pages by one statement for each page size, in the order in which they are asked for. */
+async function pagesOf<Row>(
+  asked: readonly Asked[],
+  read: (ids: number[], first: number) => Promise<Page<Row>[]>,
+): Promise<Connection<Row>[]> {
+  const pages = new Map<Asked, Connection<Row>>()
+  const bySize = Map.groupBy(asked, ({ first }) => first)
+  await Promise.all(
+    [...bySize].map(async ([first, same]) => {
+      const ids = same.map(({ id }) => id)
+      for (const [i, page] of (await read(ids, first)).entries()) pages.set(same[i]!, toConnection(page))
+    }),
+  )
+  return asked.map((one) => pages.get(one)!)
+}

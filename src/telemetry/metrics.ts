@@ -1,0 +1,154 @@
+import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client'
+import type { DatabaseObserver, DatabaseStatus } from '../db/client.ts'
+import type { Outcome, Visit } from './visit.ts'
+
+export interface Metrics {
+  /** To be told by the database. */
+  readonly observer: DatabaseObserver
+  /** A request has ended. */
+  onRequest(visit: Visit, ms: number, outcome: Outcome): void
+  /** Whom to ask for the state of the connections, as soon as there is somebody. */
+  watch(status: () => DatabaseStatus): void
+  readonly contentType: string
+  /** Everything, as Prometheus reads it. */
+  render(): Promise<string>
+}
+
+const seconds = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10]
+const counts = [0, 1, 2, 3, 5, 8, 13, 21, 34, 55]
+
+const maxNames = 100
+const usableName = /^[_A-Za-z]\w{0,63}$/
+
+/** Callers choose the names of their operations: only so many are told apart, since each is kept for ever. */
+export function createNames(): (name: string | undefined) => string {
+  const known = new Set<string>()
+  return (name) => {
+    if (name === undefined) return 'anonymous'
+    if (known.has(name)) return name
+    if (known.size >= maxNames || !usableName.test(name)) return 'other'
+    known.add(name)
+    return name
+  }
+}
+
+export function createMetrics(): Metrics {
+  const register = new Registry()
+  const registers = [register]
+  collectDefaultMetrics({ register })
+
+  const requests = new Counter({
+    name: 'gateway_requests_total',
+    help: 'Requests that have ended, by door, operation and outcome.',
+    labelNames: ['door', 'operation', 'outcome'],
+    registers,
+  })
+  const durations = new Histogram({
+    name: 'gateway_request_duration_seconds',
+    help: 'From the head of a request to the end of its answer.',
+    labelNames: ['door', 'operation'],
+    buckets: seconds,
+    registers,
+  })
+  const statementsOfRequests = new Histogram({
+    name: 'gateway_request_statements',
+    help: 'Statements that one request sent to the database.',
+    buckets: counts,
+    registers,
+  })
+  const shed = new Counter({
+    name: 'gateway_shed_total',
+    help: 'Requests that were turned away because there was too much to do.',
+    labelNames: ['reason'],
+    registers,
+  })
+  const rateLimited = new Counter({
+    name: 'gateway_rate_limited_total',
+    help: 'Requests of callers who had used up a limit.',
+    registers,
+  })
+  const statementDurations = new Histogram({
+    name: 'gateway_statement_duration_seconds',
+    help: 'How long statements took, by their name.',
+    labelNames: ['statement'],
+    buckets: seconds,
+    registers,
+  })
+  const statements = new Counter({
+    name: 'gateway_statements_total',
+    help: 'Statements that have ended, by name and outcome.',
+    labelNames: ['statement', 'outcome'],
+    registers,
+  })
+  const retries = new Counter({
+    name: 'gateway_database_retries_total',
+    help: 'Statements that were sent once more, by SQLSTATE, or connection_lost.',
+    labelNames: ['reason'],
+    registers,
+  })
+  const lost = new Counter({
+    name: 'gateway_database_connections_lost_total',
+    help: 'Connections to the database that ended without our doing.',
+    registers,
+  })
+  // What never happened is told as well: a rate needs a zero to begin with.
+  for (const reason of ['requests', 'event_loop']) shed.inc({ reason }, 0)
+
+  let statusOf: (() => DatabaseStatus) | undefined
+  const connectionStates = ['idle', 'busy', 'connecting'] as const
+  new Gauge({
+    name: 'gateway_database_connections',
+    help: 'Connections to the database, by what they are doing.',
+    labelNames: ['state'],
+    registers,
+    collect() {
+      const pool = statusOf?.().pool
+      if (pool) for (const state of connectionStates) this.set({ state }, pool[state])
+    },
+  })
+  new Gauge({
+    name: 'gateway_database_waiting',
+    help: 'Statements that wait for a connection.',
+    registers,
+    collect() {
+      this.set(statusOf?.().pool.waiting ?? 0)
+    },
+  })
+  new Gauge({
+    name: 'gateway_breaker_open',
+    help: '1 while statements are refused at once because the database is away.',
+    registers,
+    collect() {
+      this.set(statusOf?.().isBreakerOpen ? 1 : 0)
+    },
+  })
+
+  const nameOf = createNames()
+  return {
+    observer: {
+      onStatement(statement, ms, outcome) {
+        statementDurations.observe({ statement }, ms / 1000)
+        statements.inc({ statement, outcome })
+      },
+      onRetry: (_statement, reason) => retries.inc({ reason }),
+      onConnectionLost: () => lost.inc(),
+    },
+    onRequest({ door, operation: given, statements: sent, shed: reason }, ms, outcome) {
+      if (reason) shed.inc({ reason })
+      if (outcome === 'rate_limited') rateLimited.inc()
+      if (!door) return
+      // Routes are ours, and few.
+      const operation = door === 'rest' ? (given ?? 'other') : nameOf(given)
+      requests.inc({ door, operation, outcome })
+      // What was turned away at once says nothing of how long requests take.
+      if (reason) return
+      durations.observe({ door, operation }, ms / 1000)
+      statementsOfRequests.observe(sent)
+    },
+    watch(status) {
+      statusOf = status
+    },
+    contentType: register.contentType,
+    render: () => register.metrics(),
+  }
+}
