@@ -23,9 +23,14 @@ export function badUserInput(issues: readonly Issue[]): GraphQLError {
 
 /**
  * What the outside may see of an error. Faults of a document or its variables keep their message and get a code;
- * whatever was not meant to be seen is replaced, and told to `logUnexpected` with its cause.
+ * whatever was not meant to be seen is replaced, and told to `logUnexpected` with its cause. Within the payload of a
+ * mutation, callers are told that the change itself is done.
  */
-export function maskError(error: unknown, logUnexpected: (cause: unknown) => void): GraphQLError {
+export function maskError(
+  error: unknown,
+  logUnexpected: (cause: unknown) => void,
+  isOfMutation: boolean,
+): GraphQLError {
   const origin = originOf(error)
   if (origin instanceof GraphQLError) {
     const shown = error as GraphQLError
@@ -33,21 +38,24 @@ export function maskError(error: unknown, logUnexpected: (cause: unknown) => voi
   }
   if (origin instanceof ForbiddenError) return replace(error, origin.message, 'FORBIDDEN')
   logUnexpected(origin)
+  const isDone = isOfMutation && error instanceof GraphQLError && (error.path?.length ?? 0) > 1
   if (origin instanceof DatabaseUnavailable) {
-    const message = `The database is not available. ${adviceAfter(origin)}`
+    const message = `The database is not available. ${adviceAfter(origin, isDone)}`
     return replace(error, message, 'SERVICE_UNAVAILABLE')
   }
   if (origin instanceof DeadlineExceeded) {
-    const message = `The ${origin.of} took longer than ${origin.limitMs} ms. ${adviceAfter(origin)}`
+    const message = `The ${origin.of} took longer than ${origin.limitMs} ms. ${adviceAfter(origin, isDone)}`
     return replace(error, message, 'TIMEOUT')
   }
   return replace(error, 'Unexpected error.', 'INTERNAL_SERVER_ERROR')
 }
 
-const adviceAfter = ({ mayHaveRun }: { mayHaveRun: boolean }) =>
-  mayHaveRun
+function adviceAfter({ mayHaveRun }: { mayHaveRun: boolean }, isDone: boolean): string {
+  if (isDone) return 'The change itself is done; only its answer could not be read.'
+  return mayHaveRun
     ? 'What was asked for may have been done all the same: look before you try again, or send changes with @idempotent.'
     : 'Try again later.'
+}
 
 /** Errors with another code, or none, come from graphql or Yoga, which find the request or its document wrong. */
 const codes: ReadonlySet<unknown> = new Set(topLevelCodes)

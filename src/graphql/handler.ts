@@ -66,8 +66,8 @@ interface Entered {
 export function createGraphQLHandler(options: GraphQLHandlerOptions): GraphQLHandler {
   const { graphiql, introspection, limits, logUnexpected } = options
   const mask = (error: unknown) => {
-    const shown = withRequestId(maskError(error, logUnexpected))
     const visit = currentVisit()
+    const shown = withRequestId(maskError(error, logUnexpected, visit?.mayChange ?? false))
     if (visit) noteOutcome(visit, outcomes[shown.extensions.code as TopLevelCode])
     return introspection ? shown : withoutSuggestion(shown)
   }
@@ -253,6 +253,6 @@ export function refuseGraphQL(
 
 /** The answer to a request that took too long. */
 export function refuseLate(error: DeadlineExceeded): Response {
-  const { message } = maskError(error, () => {})
+  const { message } = maskError(error, () => {}, false)
   return refuseGraphQL(504, message, 'TIMEOUT', { 'retry-after': '1' })
 }

@@ -2,8 +2,9 @@ import { sql } from 'drizzle-orm'
 import { pino } from 'pino'
 import { describe, expect, it } from 'vitest'
 import { type Database, openDatabase } from '../../src/db/client.ts'
+import { DatabaseUnavailable } from '../../src/db/errors.ts'
 import { defineStatement } from '../../src/db/statement.ts'
-import { appFor } from '../support/app.ts'
+import { appFor, runningBy } from '../support/app.ts'
 import { useDatabase } from '../support/database.ts'
 import { testDeadlines } from '../support/deadlines.ts'
 import { anOrganization } from '../support/factory.ts'
@@ -83,5 +84,29 @@ describe('what goes wrong inside', () => {
       { message: 'The database is not available. Try again later.', extensions: { code: 'SERVICE_UNAVAILABLE' } },
     ])
     expect(text).not.toMatch(/ECONN|127\.0\.0\.1|password|nowhere/)
+  })
+
+  it('after a change is told as such: the change is done', async () => {
+    const { id } = await anOrganization(database.ctx)
+    const db = runningBy(database.db, (statement: { name: string }, parameters: never) =>
+      statement.name === 'organizations_by_id'
+        ? Promise.reject(new DatabaseUnavailable(new Error('gone')))
+        : database.db.run(statement as never, parameters),
+    )
+
+    const { answer } = await ask(
+      db,
+      `mutation { clearContacts(input: { organizationId: ${id} }) {
+        ... on ClearContactsSuccess { organization { name } }
+      } }`,
+    )
+
+    expect(answer.errors).toMatchObject([
+      {
+        message: 'The database is not available. The change itself is done; only its answer could not be read.',
+        path: ['clearContacts', 'organization'],
+        extensions: { code: 'SERVICE_UNAVAILABLE' },
+      },
+    ])
   })
 })

@@ -26,7 +26,7 @@ const documented = [
 const graphqlOf = (error: Error) =>
   error instanceof DomainError
     ? toErrorResult(error).__typename
-    : maskError(new GraphQLError('wrapped', { originalError: error }), () => {}).extensions.code
+    : maskError(new GraphQLError('wrapped', { originalError: error }), () => {}, false).extensions.code
 
 describe('the table of errors in docs/rest.md', () => {
   it('has a row for every domain error that there is', () => {
