@@ -167,11 +167,14 @@ const traceable: ReadonlySet<unknown> = new Set<TopLevelCode>([
   'TIMEOUT',
 ])
 
+const requestIdFor = (code: unknown): { requestId?: string | undefined } =>
+  traceable.has(code) ? { requestId: currentVisit()?.id } : {}
+
 function withRequestId(error: GraphQLError): GraphQLError {
-  const requestId = currentVisit()?.id
-  if (!requestId || !traceable.has(error.extensions.code)) return error
   const { message, nodes, source, positions, path, extensions } = error
-  return new GraphQLError(message, { nodes, source, positions, path, extensions: { ...extensions, requestId } })
+  if (!traceable.has(extensions.code)) return error
+  const all = { ...extensions, ...requestIdFor(extensions.code) }
+  return new GraphQLError(message, { nodes, source, positions, path, extensions: all })
 }
 
 const keptDocuments = 200
@@ -247,8 +250,7 @@ export function refuseGraphQL(
   code: TopLevelCode = 'BAD_USER_INPUT',
   headers: Record<string, string> = {},
 ): Response {
-  const error = withRequestId(new GraphQLError(message, { extensions: { code } }))
-  return Response.json({ errors: [error] }, { status, headers })
+  return Response.json({ errors: [{ message, extensions: { code, ...requestIdFor(code) } }] }, { status, headers })
 }
 
 /** The answer to a request that took too long. */

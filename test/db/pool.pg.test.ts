@@ -40,7 +40,7 @@ async function open(given: Partial<DatabaseOptions> & { port?: number } = {}): P
   const told: Told = { breaker: [], retries: [], lost: 0, texts: [] }
   const db = await openDatabase({
     url: url.href,
-    poolSize: 4,
+    poolSize,
     prepare: true,
     deadlines: { connectionMs: 600, statementMs: 800 },
     onStatement: (text) => told.texts.push(text),
@@ -73,8 +73,15 @@ async function failureOf(work: Promise<unknown>): Promise<{ error: unknown; ms: 
   return { error, ms: performance.now() - startedAt }
 }
 
-/** As many statements at once as make the pool open all of its connections. */
-const fill = (db: Database) => Promise.all(Array.from({ length: 40 }, () => db.run(pid, {})))
+const poolSize = 4
+
+/** Makes the pool open all of its connections, by as many statements at once. */
+async function fill(db: Database) {
+  await Promise.all(Array.from({ length: 10 * poolSize }, () => db.run(pid, {})))
+  await isFull(db)
+}
+
+const isFull = (db: Database) => vi.waitUntil(() => db.status().pool.idle === poolSize, { timeout: 5_000 })
 
 describe('waiting for a connection', () => {
   it('ends in time, without the statement being sent', async () => {
@@ -184,7 +191,6 @@ describe('a link that', () => {
   it.each(faults)('is broken ($kind) makes every statement fail in time, and heals by itself', async (fault) => {
     const { proxy, db, told } = await openThroughProxy()
     await fill(db)
-    const before = db.status().pool
     await proxy.set(fault)
 
     const first = await Promise.all(Array.from({ length: 8 }, () => failureOf(db.run(one, {}))))
@@ -205,7 +211,7 @@ describe('a link that', () => {
     expect(isReachable).toBe(false)
     expect(closedAfterMs).toBeLessThan(1_000)
     expect(told.breaker).toEqual([true, false])
-    await vi.waitUntil(() => db.status().pool.idle === before.idle, { timeout: 5_000 })
+    await isFull(db)
     expect(await db.run(one, {})).toEqual([1])
     expect(await db.isReachable()).toBe(true)
   })
