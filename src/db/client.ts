@@ -27,7 +27,7 @@ export interface RequestScope {
   readonly deadline: number
   /** The whole time that it was given, in milliseconds, for the message. */
   readonly limitMs: number
-  /** A statement has ended, well or not; `startedAt` is by `performance.now()`. */
+  /** A statement has ended, well or not; `startedAt` is when it was sent, by `performance.now()`. */
   onStatement?(name: string, startedAt: number, ms: number, outcome: StatementOutcome): void
 }
 
@@ -43,6 +43,7 @@ export interface DatabaseStatus {
 
 /** What the database tells of itself as it happens. */
 export interface DatabaseObserver {
+  /** `ms` is from when it was sent; the wait for a connection is not in it, unless none was found. */
   onStatement?(name: string, ms: number, outcome: StatementOutcome): void
   /** `reason` is a SQLSTATE, or `connection_lost`. */
   onRetry?(name: string, reason: string): void
@@ -175,9 +176,12 @@ async function createDialer({ url, prepare, onStatement }: DatabaseOptions) {
       get isOpen() {
         return socket !== undefined && !socket.destroyed
       },
-      run(text, cells) {
+      async run(text, cells) {
         onStatement?.(text)
-        return client.unsafe(text, cells as Cell[], { prepare }).values() as unknown as Promise<unknown[][]>
+        const rows: unknown[][] = await client.unsafe(text, cells as Cell[], { prepare }).values()
+        // After a statement that failed with some of its rows sent, the driver leaves as many places empty before the rows of
+        // the next one.
+        return rows.length > 0 && rows[0] === undefined ? rows.filter(() => true) : rows
       },
       async end() {
         await client.end({ timeout: closeTimeoutMs / 1000 })
@@ -296,11 +300,17 @@ function createDatabase(
   const { connectionMs, statementMs } = deadlines
 
   /** Takes a connection and runs the statement on it, each for no longer than it may take. */
-  const runOnce = async (text: string, cells: readonly Cell[], scope: RequestScope | undefined) => {
+  const runOnce = async (
+    text: string,
+    cells: readonly Cell[],
+    scope: RequestScope | undefined,
+    began: (at: number) => void,
+  ) => {
     const left = scope ? scope.deadline - performance.now() : Number.POSITIVE_INFINITY
     if (left <= 0) throw new DeadlineExceeded('request', scope!.limitMs)
     const connection = await pool.acquire(Math.min(connectionMs, left))
     const startedAt = performance.now()
+    began(startedAt)
     return new Promise<unknown[][]>((resolve, reject) => {
       const timer = setTimeout(() => {
         pool.discardSilent(connection)
@@ -335,14 +345,16 @@ function createDatabase(
     const cells = statement.bind(parameters)
     let mayHaveRun = false
     for (let tries = 0; ; tries += 1) {
-      const startedAt = performance.now()
+      let startedAt = performance.now()
       const tell = (outcome: StatementOutcome) => {
         const ms = performance.now() - startedAt
         observer?.onStatement?.(statement.name, ms, outcome)
         scope?.onStatement?.(statement.name, startedAt, ms, outcome)
       }
       try {
-        const rows = await runOnce(statement.text, cells, scope)
+        const rows = await runOnce(statement.text, cells, scope, (at) => {
+          startedAt = at
+        })
         tell('ok')
         return rows.map(statement.row)
       } catch (error) {

@@ -77,7 +77,7 @@ const idleMs = 500
 const idleCheckMs = 100
 const quietTurns = 3
 const quietTurnMs = 0.5
-const maxQuietWaitMs = 200
+const maxQuietWaitMs = 500
 
 /** What is known of a connection. */
 interface Connection {

@@ -89,7 +89,8 @@ const errorStatuses = {
   415: 'The body is not declared as application/json in UTF-8.',
   422: 'The body breaks rules: all of them are told. Or the Idempotency-Key was used for another request.',
   429: 'Too many requests: try again after Retry-After seconds.',
-  503: 'The database is not available: try again after Retry-After seconds.',
+  503: 'The database is not available, or there is too much to do: try again after Retry-After seconds.',
+  504: 'It took too long: try again after Retry-After seconds. A change may have been made all the same.',
 } satisfies Partial<Record<ErrorStatus, string>>
 
 const errorExamples: Partial<Record<ErrorStatus, Json>> = {
@@ -114,7 +115,7 @@ const staleContact = {
 
 const errors = (...statuses: (keyof typeof errorStatuses)[]) =>
   Object.fromEntries(
-    [...statuses, 401, 403, 406, 429, 503].map((status) => [String(status), ref('responses', `Error${status}`)]),
+    [...statuses, 401, 403, 406, 429, 503, 504].map((status) => [String(status), ref('responses', `Error${status}`)]),
   )
 
 const ok = (description: string, schema: Json, example: unknown, headers: string[] = ['ETag']) => ({

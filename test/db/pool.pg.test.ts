@@ -134,6 +134,21 @@ describe('a statement that takes too long', () => {
     expect(ms).toBeLessThan(800 + 500 + 1_000)
   })
 
+  it('and has told some of its rows takes none from the next statement', async () => {
+    const { db } = await open({ poolSize: 1 })
+    const failing = defineRead<Record<never, never>, number>(
+      'test_failing',
+      sql`select 1 / (3 - n) from generate_series(1, 5) n`,
+      ([n]) => n,
+    )
+    const [before] = await db.run(pid, {})
+
+    const { error } = await failureOf(db.run(failing, {}))
+
+    expect(error).toMatchObject({ code: '22012' })
+    expect(await db.run(pid, {})).toEqual([before])
+  })
+
   it('that an operator cancels is no matter of time', async () => {
     const { db, told } = await open({ poolSize: 1, deadlines: { connectionMs: 5_000, statementMs: 20_000 } })
     const running = failureOf(db.run(sleep, {}))

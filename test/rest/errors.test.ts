@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs'
 import { GraphQLError } from 'graphql'
 import { describe, expect, it } from 'vitest'
-import { DatabaseUnavailable } from '../../src/db/errors.ts'
+import { DatabaseUnavailable, DeadlineExceeded } from '../../src/db/errors.ts'
 import { ConflictError, DomainError, KeyReusedError, NotFoundError, ValidationError } from '../../src/domain/errors.ts'
 import { maskError } from '../../src/graphql/errors.ts'
 import { toErrorResult } from '../../src/graphql/results.ts'
@@ -13,6 +13,7 @@ const examples: Record<string, Error> = {
   ConflictError: new ConflictError(['ifVersion'], 1, 2),
   KeyReusedError: new KeyReusedError(),
   DatabaseUnavailable: new DatabaseUnavailable(new Error('the link is down')),
+  DeadlineExceeded: new DeadlineExceeded('statement', 5000),
   'anything else': new TypeError('a bug'),
 }
 
