@@ -100,11 +100,12 @@ export function createApp(options: AppOptions): Required<Handler> {
       return serve(request, address, visit, execute, refuseToGraphQL)
     }
     if (isRest(pathname)) {
-      visit.operation = rest.nameOf(request)
-      if (rest.isOpen(request)) return serveAnybody(address, () => rest.serve(request, undefined), refuseEntry)
+      const found = rest.find(request)
+      visit.operation = found.name
+      if (found.isOpen) return serveAnybody(address, () => found.serve(undefined), refuseEntry)
       const call = ({ caller }: Admission) => {
         visit.mayChange = request.method !== 'GET' && request.method !== 'HEAD'
-        return rest.serve(request, { db: db.forRequest(scope), ...caller })
+        return found.serve({ db: db.forRequest(scope), ...caller })
       }
       return serve(request, address, visit, call, refuseEntry)
     }

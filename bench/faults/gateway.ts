@@ -5,9 +5,9 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
+import { freePort } from '../../test/support/postgres-server.ts'
 import type { Cleanup } from './cleanup.ts'
 import type { Figures } from './figures.ts'
-import { freePort } from './postgres.ts'
 
 /** The gateway as a process of its own, always on the same port. */
 export interface ControlledGateway {

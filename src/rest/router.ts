@@ -48,73 +48,80 @@ export interface RouterOptions {
 }
 
 export interface Router {
-  /** Whether the request is for something that everybody may see. */
-  isOpen(request: Request): boolean
-  /** The route that it is for, e.g. `GET /organizations/:organization_id`; undefined where there is none. */
-  nameOf(request: Request): string | undefined
-  /** Answers a request on behalf of a caller; without one only what is open. */
-  serve(request: Request, context: Context | undefined): Promise<Response>
+  /** Finds what a request is for. */
+  find(request: Request): Found
+}
+
+/** What a request was found to be for; it may be nothing. */
+export interface Found {
+  /** The route, e.g. `GET /organizations/:organization_id`; undefined where there is none. */
+  readonly name: string | undefined
+  /** Whether everybody may see it. */
+  readonly isOpen: boolean
+  /** Answers on behalf of a caller; without one only what is open. */
+  serve(context: Context | undefined): Promise<Response>
 }
 
 /** Serves a table of routes: every answer is JSON, also every refusal. */
 export function createRouter({ routes, logUnexpected }: RouterOptions): Router {
   const table = routes.map((route) => ({ route, parts: route.path.split('/').slice(1) }))
 
-  const find = (url: URL) => {
-    const parts = partsOf(url.pathname)
-    return table.flatMap(({ route, parts: pattern }) => {
+  const matchesOf = (parts: readonly string[]): Match[] =>
+    table.flatMap(({ route, parts: pattern }) => {
       const params = match(pattern, parts)
       return params ? [{ route, params }] : []
     })
-  }
-
-  const answer = async (request: Request, context: Context | undefined): Promise<Response> => {
-    const url = new URL(request.url)
-    const matches = find(url)
-    if (matches.length === 0) throw plainError(404)
-    const allow = allowedMethods(matches.map(({ route }) => route.method))
-    if (request.method === 'OPTIONS') return new Response(null, { status: 204, headers: { allow } })
-    const wanted = wantedBy(request.method)
-    const found = matches.find(({ route }) => route.method === wanted)
-    if (!found) throw plainError(405, { allow })
-    const type = found.route.type ?? 'application/json'
-    if (!accepts(request.headers.get('accept'), type)) throw plainError(406)
-    const body = withBody.includes(wanted) ? await readBody(request) : {}
-    const { route, params } = found
-    const { headers } = request
-    const asked = [route.method, route.path, params, headers.get('if-match'), body]
-    const once = wanted === 'GET' ? undefined : readOnce(headers, asked)
-    const call = { ctx: once ? { ...context!, once } : context!, url, headers, params, body }
-    return toResponse(request, await route.handle(call), type)
-  }
 
   return {
-    isOpen(request) {
-      if (request.method === 'OPTIONS') return true
-      try {
-        return find(new URL(request.url)).every(({ route }) => route.isOpen)
-      } catch {
-        return true
-      }
-    },
-    nameOf({ method, url }) {
-      try {
-        const found = find(new URL(url)).find(({ route }) => route.method === wantedBy(method))?.route
-        return found && `${found.method} ${found.path}`
-      } catch {
-        return undefined
-      }
-    },
-    async serve(request, context) {
-      try {
-        return await answer(request, context)
-      } catch (error) {
-        const known = toRestError(error)
-        if (!known || known.status >= 503) logUnexpected(error)
-        return errorResponse(known ?? plainError(500))
+    find(request) {
+      const url = new URL(request.url)
+      const parts = partsOf(url.pathname)
+      const matches = parts && matchesOf(parts)
+      const found = matches?.find(({ route }) => route.method === wantedBy(request.method))
+      return {
+        name: found && `${found.route.method} ${found.route.path}`,
+        isOpen: request.method === 'OPTIONS' || !matches || matches.every(({ route }) => route.isOpen),
+        async serve(context) {
+          try {
+            return await answer(request, url, matches, found, context)
+          } catch (error) {
+            const known = toRestError(error)
+            if (!known || known.status >= 503) logUnexpected(error)
+            return errorResponse(known ?? plainError(500))
+          }
+        },
       }
     },
   }
+}
+
+/** A route of the path, whatever its method. */
+interface Match {
+  readonly route: Route
+  readonly params: Record<string, string>
+}
+
+async function answer(
+  request: Request,
+  url: URL,
+  matches: readonly Match[] | undefined,
+  found: Match | undefined,
+  context: Context | undefined,
+): Promise<Response> {
+  if (!matches) throw plainError(400)
+  if (matches.length === 0) throw plainError(404)
+  const allow = allowedMethods(matches.map(({ route }) => route.method))
+  if (request.method === 'OPTIONS') return new Response(null, { status: 204, headers: { allow } })
+  if (!found) throw plainError(405, { allow })
+  const { route, params } = found
+  const type = route.type ?? 'application/json'
+  const { headers } = request
+  if (!accepts(headers.get('accept'), type)) throw plainError(406)
+  const body = withBody.includes(route.method) ? await readBody(request) : {}
+  const asked = [route.method, route.path, params, headers.get('if-match'), body]
+  const once = route.method === 'GET' ? undefined : readOnce(headers, asked)
+  const call = { ctx: once ? { ...context!, once } : context!, url, headers, params, body }
+  return toResponse(request, await route.handle(call), type)
 }
 
 /** HEAD is answered as GET is. */
@@ -126,8 +133,8 @@ export function errorResponse({ status, body, headers }: RestError): Response {
 
 const contentType = 'application/json; charset=utf-8'
 
-/** The parts of a path beneath `restPath`, without a slash at the end and without `.json`. */
-function partsOf(pathname: string): string[] {
+/** The parts of a path beneath `restPath`, without a slash at the end and without `.json`; undefined where it is none. */
+function partsOf(pathname: string): string[] | undefined {
   const path = pathname
     .slice(restPath.length + 1)
     .replace(/\/$/, '')
@@ -135,7 +142,7 @@ function partsOf(pathname: string): string[] {
   try {
     return path.split('/').map(decodeURIComponent)
   } catch {
-    throw plainError(400)
+    return undefined
   }
 }
 

@@ -12,6 +12,7 @@ import { createOrganization, findAncestors, updateOrganization } from '../../src
 import { useDatabase } from '../support/database.ts'
 import { testDeadlines } from '../support/deadlines.ts'
 import { aContact, anOrganization } from '../support/factory.ts'
+import { randomFrom } from '../support/random-document.ts'
 
 const database = useDatabase({ poolSize: 24 })
 /** One connection, so that statements between `begin` and `commit` are of one transaction. */
@@ -314,11 +315,8 @@ describe('a storm of every verb on two organizations', () => {
     const organizations = [(await anOrganization(database.ctx)).id, (await anOrganization(database.ctx)).id]
     let changes = 0
     const worker = async (seed: number) => {
-      let state = seed
-      const random = (below: number) => {
-        state = (Math.imul(state, 1_103_515_245) + 12_345) & 0x7fffffff
-        return (state >> 8) % below
-      }
+      const next = randomFrom(seed)
+      const random = (below: number) => Math.floor(next() * below)
       for (let turn = 0; turn < 25; turn++) {
         const organizationId = organizations[random(2)]!
         const ids = await idsOf(organizationId)

@@ -1,4 +1,3 @@
-import { getIntrospectionQuery } from 'graphql'
 import { beforeAll, describe, expect, it } from 'vitest'
 import type { AppOptions } from '../../src/app.ts'
 import type { DocumentLimits } from '../../src/graphql/limits.ts'
@@ -6,6 +5,7 @@ import { appFor } from '../support/app.ts'
 import { useDatabase } from '../support/database.ts'
 import { aContact, anOrganization } from '../support/factory.ts'
 import type { Answer } from '../support/graphql.ts'
+import { introspectionQuery } from '../support/graphql.ts'
 
 const database = useDatabase()
 beforeAll(async () => {
@@ -442,14 +442,7 @@ describe('what a document costs', () => {
 })
 
 describe('introspection', () => {
-  const query = getIntrospectionQuery({
-    descriptions: true,
-    specifiedByUrl: true,
-    directiveIsRepeatable: true,
-    schemaDescription: true,
-    inputValueDeprecation: true,
-    oneOf: true,
-  })
+  const query = introspectionQuery
   const off = { introspection: false }
 
   it('passes the limits, as GraphiQL asks for it', async () => {

@@ -1,8 +1,9 @@
-import { getIntrospectionQuery, parse } from 'graphql'
+import { parse } from 'graphql'
 import { describe, expect, it } from 'vitest'
 import { readConfig } from '../../src/config.ts'
 import { type DocumentCost, measure, scan } from '../../src/graphql/limits.ts'
 import { createSchema } from '../../src/graphql/schema.ts'
+import { introspectionQuery } from '../support/graphql.ts'
 
 const schema = createSchema()
 const { limits } = readConfig({})
@@ -297,14 +298,7 @@ describe('fragments', () => {
 })
 
 describe('the query by which GraphiQL reads the schema', () => {
-  const query = getIntrospectionQuery({
-    descriptions: true,
-    specifiedByUrl: true,
-    directiveIsRepeatable: true,
-    schemaDescription: true,
-    inputValueDeprecation: true,
-    oneOf: true,
-  })
+  const query = introspectionQuery
 
   it('is far below each limit', () => {
     const cost = { tokens: scan(query).tokens, ...costOf(query) }

