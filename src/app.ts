@@ -8,13 +8,14 @@ import { createGraphQLHandler, graphqlPath, refuseGraphQL, refuseLate } from './
 import type { DocumentLimits } from './graphql/limits.ts'
 import { createCors, pageHeaders, securityHeaders, withHeaders } from './http/headers.ts'
 import { isHealth } from './http/health.ts'
+import { type Incoming, jsonAnswer, type Outgoing } from './http/message.ts'
 import type { Handler } from './http/server.ts'
 import { toRestError } from './rest/errors.ts'
 import { createRestHandler, refuseEntry, refuseUnreadable } from './rest/handler.ts'
-import { errorResponse, restPath } from './rest/router.ts'
+import { errorAnswer, restPath } from './rest/router.ts'
 import type { Metrics } from './telemetry/metrics.ts'
 import type { Tracing } from './telemetry/tracing.ts'
-import { beginVisit, currentVisit, during, outcomeOf, type Visit } from './telemetry/visit.ts'
+import { currentVisit, during, outcomeOf, type Visit } from './telemetry/visit.ts'
 
 export interface AppOptions {
   db: Database
@@ -24,6 +25,7 @@ export interface AppOptions {
   graphiql: boolean
   introspection: boolean
   limits: DocumentLimits
+  isShortWayOpen?: boolean
   /** Origins whose pages may call. */
   corsOrigins: readonly string[]
   /** How long a request may take, in milliseconds, from when it has been read to its answer. */
@@ -33,27 +35,27 @@ export interface AppOptions {
   tracing?: Tracing | undefined
 }
 
-/** The whole service, as functions from request to response; it opens no port. */
+/** The whole service, as functions from request to answer; it opens no port. */
 export function createApp(options: AppOptions): Required<Handler> {
-  const { db, authenticate, limiter, graphiql, introspection, limits, corsOrigins, log, metrics, tracing } = options
+  const { db, authenticate, limiter, graphiql, introspection, limits, isShortWayOpen, corsOrigins, log } = options
+  const { metrics, tracing } = options
   const { requestMs } = options.deadlines
   const logUnexpected = (cause: unknown) =>
     log.error({ requestId: currentVisit()?.id, ...describeError(cause) }, 'unexpected error')
   const gate = createGate(authenticate, limiter)
-  const graphql = createGraphQLHandler({ graphiql, introspection, limits, logUnexpected })
+  const graphql = createGraphQLHandler({ graphiql, introspection, limits, isShortWayOpen, logUnexpected })
   const rest = createRestHandler({ logUnexpected })
 
   /** Lets the request in, has it served, and lets it out. */
   const serve = async (
-    request: Request,
-    address: string,
+    request: Incoming,
     visit: Visit,
-    door: (admission: Admission) => Promise<Response>,
-    refuse: (refusal: EntryRefusal) => Response,
-  ): Promise<Response> => {
+    door: (admission: Admission) => Promise<Outgoing>,
+    refuse: (refusal: EntryRefusal) => Outgoing,
+  ): Promise<Outgoing> => {
     let admission: Admission
     try {
-      admission = await gate(request.headers, address)
+      admission = await gate(request.headers, request.address)
       visit.account = admission.caller.account
     } catch (error) {
       const refusal = toEntryRefusal(error)
@@ -70,9 +72,9 @@ export function createApp(options: AppOptions): Required<Handler> {
   /** Serves what everybody may see; callers are counted by their address. */
   const serveAnybody = async (
     address: string,
-    door: () => Promise<Response>,
-    refuse: (refusal: EntryRefusal) => Response,
-  ): Promise<Response> => {
+    door: () => Promise<Outgoing>,
+    refuse: (refusal: EntryRefusal) => Outgoing,
+  ): Promise<Outgoing> => {
     let entered: Awaited<ReturnType<RateLimiter['enter']>> | undefined
     try {
       entered = await limiter?.enter(`address ${address}`)
@@ -89,15 +91,15 @@ export function createApp(options: AppOptions): Required<Handler> {
   const refuseToGraphQL = ({ status, message, code, headers }: EntryRefusal) =>
     refuseGraphQL(status, message, code, headers)
 
-  const route = async (request: Request, address: string, visit: Visit, scope: RequestScope): Promise<Response> => {
-    const { pathname } = new URL(request.url)
+  const route = async (request: Incoming, visit: Visit, scope: RequestScope): Promise<Outgoing> => {
+    const { pathname, address } = request
     if (pathname === graphqlPath) {
       if (graphql.isPage(request)) {
         const page = async () => withHeaders(await graphql.serve(request), pageHeaders)
         return serveAnybody(address, page, refuseToGraphQL)
       }
       const execute = (admission: Admission) => graphql.serve(request, { admission, db: db.forRequest(scope) })
-      return serve(request, address, visit, execute, refuseToGraphQL)
+      return serve(request, visit, execute, refuseToGraphQL)
     }
     if (isRest(pathname)) {
       const found = rest.find(request)
@@ -107,14 +109,14 @@ export function createApp(options: AppOptions): Required<Handler> {
         visit.mayChange = request.method !== 'GET' && request.method !== 'HEAD'
         return found.serve({ db: db.forRequest(scope), ...caller })
       }
-      return serve(request, address, visit, call, refuseEntry)
+      return serve(request, visit, call, refuseEntry)
     }
-    if (pathname === '/' && graphiql) return new Response(null, { status: 302, headers: { location: graphqlPath } })
-    return Response.json({ message: 'Not Found' }, { status: 404 })
+    if (pathname === '/' && graphiql) return { status: 302, headers: { location: graphqlPath } }
+    return jsonAnswer(404, { message: 'Not Found' })
   }
 
   /** Answers in time, whatever becomes of the work: what it has sent to the database may be done all the same. */
-  const routeInTime = async (request: Request, address: string, visit: Visit): Promise<Response> => {
+  const routeInTime = (request: Incoming, visit: Visit): Promise<Outgoing> => {
     const scope: RequestScope = {
       deadline: performance.now() + requestMs,
       limitMs: requestMs,
@@ -123,33 +125,37 @@ export function createApp(options: AppOptions): Required<Handler> {
         visit.trace?.add('statement', name, startedAt, ms, outcome === 'ok')
       },
     }
-    let isLate = false
-    const late = Promise.withResolvers<Response>()
-    const timer = setTimeout(() => {
-      isLate = true
-      const error = new DeadlineExceeded('request', requestMs, visit.mayChange)
-      late.resolve(isRest(visit.path) ? errorResponse(toRestError(error)!) : refuseLate(error))
-    }, requestMs)
-    const work = route(request, address, visit, scope)
-    // Nobody waits for it any more.
-    work.catch((error) => isLate && logUnexpected(error))
-    try {
-      return await Promise.race([work, late.promise])
-    } finally {
-      clearTimeout(timer)
-    }
+    return new Promise((resolve, reject) => {
+      let isLate = false
+      const timer = setTimeout(() => {
+        isLate = true
+        const error = new DeadlineExceeded('request', requestMs, visit.mayChange)
+        resolve(isRest(visit.path) ? errorAnswer(toRestError(error)!) : refuseLate(error))
+      }, requestMs)
+      route(request, visit, scope).then(
+        (answer) => {
+          clearTimeout(timer)
+          resolve(answer)
+        },
+        (error) => {
+          clearTimeout(timer)
+          // Nobody waits for it any more.
+          if (isLate) logUnexpected(error)
+          reject(error)
+        },
+      )
+    })
   }
 
   const cors = createCors(corsOrigins)
-  const finish = (response: Response, origin: string | null | undefined) =>
-    withHeaders(response, { ...securityHeaders, ...cors.headersFor(origin) })
+  const finish = (answer: Outgoing, origin: string | null | undefined) =>
+    withHeaders(answer, { ...securityHeaders, ...cors.headersFor(origin) })
 
   return {
-    handle: (request, address, given) => {
-      const visit = given ?? visitOf(request)
+    handle(request, visit) {
       visit.trace = tracing?.begin(visit)
       return during(visit, async () =>
-        finish(cors.preflight(request) ?? (await routeInTime(request, address, visit)), request.headers.get('origin')),
+        finish(cors.preflight(request) ?? (await routeInTime(request, visit)), request.headers.get('origin')),
       )
     },
     refuse: (pathname, { status, message, isBody = false }, origin, visit) =>
@@ -195,11 +201,6 @@ const maxLoggedLength = 200
 const isRest = (pathname: string) => pathname === restPath || pathname.startsWith(`${restPath}/`)
 
 const doorOf = (pathname: string) => (isRest(pathname) ? 'rest' : pathname === graphqlPath ? 'graphql' : undefined)
-
-/** Of a request that has come by no server. */
-function visitOf({ method, url, headers }: Request): Visit {
-  return beginVisit({ method, path: new URL(url).pathname, requestId: headers.get('x-request-id') })
-}
 
 /** What may be logged of an error: a driver's message can hold values of the statement, so only its code is told. */
 export function describeError(cause: unknown) {

@@ -1,13 +1,13 @@
 import { pino } from 'pino'
 import { afterEach, describe, expect, it, vi } from 'vitest'
-import { type AppOptions, createApp } from '../src/app.ts'
+import type { AppOptions } from '../src/app.ts'
 import { missingToken } from '../src/auth/authenticate.ts'
 import { createRateLimiter, RateLimited } from '../src/auth/rate-limit.ts'
 import type { Database, RequestScope } from '../src/db/client.ts'
 import { DatabaseUnavailable, DeadlineExceeded } from '../src/db/errors.ts'
 import { allPermissions } from '../src/domain/context.ts'
 import { listen, type RunningServer } from '../src/http/server.ts'
-import { appOptionsFor, serverOptions } from './support/app.ts'
+import { appOptionsFor, createWebApp, serverOptions } from './support/app.ts'
 import { exchange } from './support/gateway.ts'
 
 type Run = (statement: { name: string }) => Promise<unknown>
@@ -41,7 +41,7 @@ function start(run: Run, given: Partial<AppOptions> = {}) {
   const { db, scopes } = databaseThat(run)
   const logged: string[] = []
   const log = pino({ level: 'debug', base: undefined }, { write: (line: string) => logged.push(line) })
-  const app = createApp(appOptionsFor({ db, account: 7, permissions: allPermissions }, { log, ...given }))
+  const app = createWebApp(appOptionsFor({ db, account: 7, permissions: allPermissions }, { log, ...given }))
   return { app, scopes, logged, lines: () => logged.map((line) => JSON.parse(line)) }
 }
 
@@ -223,7 +223,7 @@ describe('each request by HTTP', () => {
 
   async function serve(run: Run, given: Partial<AppOptions> = {}) {
     const { app, lines, logged } = start(run, { authenticate, ...given })
-    server = await listen({ ...serverOptions, handler: app })
+    server = await listen({ ...serverOptions, handler: app.handler })
     return { url: server.url, lines, logged }
   }
 

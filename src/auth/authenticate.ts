@@ -8,8 +8,11 @@ export interface Caller {
   readonly key: string | undefined
 }
 
+/** The header fields of a request, by their lower-case names. */
+export type HeaderFields = Pick<Headers, 'get'>
+
 /** Finds the caller of a request, or throws an AuthError. */
-export type Authenticate = (headers: Headers) => Promise<Caller>
+export type Authenticate = (headers: HeaderFields) => Promise<Caller>
 
 /** Why a request has no caller: 401 it is not known, 403 it may not use the account, 400 it does not say which account. */
 export class AuthError extends Error {
@@ -40,15 +43,16 @@ export const missingToken = () => new AuthError(401, 'Unauthorized', realm)
 export const invalidToken = () => new AuthError(401, 'Unauthorized', `${realm}, error="invalid_token"`)
 
 /** The token of `Authorization: Bearer …`; undefined where there is none. */
-export function bearerOf(headers: Headers): string | undefined {
+export function bearerOf(headers: HeaderFields): string | undefined {
   return /^bearer +([\w.~+/-]+=*)\s*$/i.exec(headers.get('authorization') ?? '')?.[1]
 }
 
 /** The header that names the account, under the vendor's new name or its old one. */
-const accountOf = (headers: Headers) => headers.get('x-xurrent-account') ?? headers.get('x-4me-account') ?? undefined
+const accountOf = (headers: HeaderFields) =>
+  headers.get('x-xurrent-account') ?? headers.get('x-4me-account') ?? undefined
 
 /** Of the accounts that a caller may use, the one that the request names; the only one where it names none. */
-export function chooseAccount(headers: Headers, permitted: readonly { id: number; name: string }[]): number {
+export function chooseAccount(headers: HeaderFields, permitted: readonly { id: number; name: string }[]): number {
   const name = accountOf(headers)
   if (name !== undefined) {
     const account = permitted.find((one) => one.name === name)

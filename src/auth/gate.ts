@@ -1,5 +1,5 @@
 import { DatabaseUnavailable } from '../db/errors.ts'
-import { AuthError, type Authenticate, type Caller, KeysUnavailable } from './authenticate.ts'
+import { AuthError, type Authenticate, type Caller, type HeaderFields, KeysUnavailable } from './authenticate.ts'
 import { RateLimited, type RateLimiter } from './rate-limit.ts'
 
 /** A request that may be served. */
@@ -14,7 +14,7 @@ export interface Admission {
 }
 
 /** Lets a request in, or throws what `toEntryRefusal` puts into words. */
-export type Gate = (headers: Headers, address: string) => Promise<Admission>
+export type Gate = (headers: HeaderFields, address: string) => Promise<Admission>
 
 const noLimit = { headers: {}, leave: () => {} }
 

@@ -1,18 +1,29 @@
 import {
+  type DocumentNode,
   defaultFieldResolver,
+  type ExecutionResult,
   GraphQLError,
   type GraphQLSchema,
   getOperationAST,
   NoSchemaIntrospectionCustomRule,
 } from 'graphql'
-import { _createLRUCache, createYoga, type Plugin } from 'graphql-yoga'
+import { _createLRUCache, createYoga, type Plugin, type YogaInitialContext } from 'graphql-yoga'
 import type { Admission } from '../auth/gate.ts'
 import type { Database } from '../db/client.ts'
 import type { DeadlineExceeded } from '../db/errors.ts'
-import { currentVisit, noteOutcome, type Outcome } from '../telemetry/visit.ts'
+import { isMatch, weakTagOf } from '../http/etag.ts'
+import { type Incoming, jsonAnswer, type Outgoing } from '../http/message.ts'
+import { currentVisit, noteOutcome, type Outcome, type Visit } from '../telemetry/visit.ts'
 import type { GraphQLContext } from './builder.ts'
 import { maskError, type TopLevelCode } from './errors.ts'
-import { type DocumentLimits, useDocumentLimits } from './limits.ts'
+import {
+  createKnownOperations,
+  type KnownOperation,
+  maxKeptDocuments,
+  maxKeptLength,
+  type Variables,
+} from './known-operations.ts'
+import { costHeader, type DocumentLimits, useDocumentLimits } from './limits.ts'
 import { createLoaders } from './loaders.ts'
 import { createSchema } from './schema.ts'
 
@@ -46,15 +57,17 @@ export interface GraphQLHandlerOptions {
   graphiql: boolean
   introspection: boolean
   limits: DocumentLimits
+  /** Whether operations that are known already take the short way; off only to compare. */
+  isShortWayOpen?: boolean
   /** Told what was thrown by accident; the caller sees none of it. */
   logUnexpected: (cause: unknown) => void
 }
 
 export interface GraphQLHandler {
   /** Whether the request is for the page of GraphiQL, which everybody may see. */
-  isPage(request: Request): boolean
+  isPage(request: Incoming): boolean
   /** Answers a request that was let in; any other gets only the page. */
-  serve(request: Request, entered?: Entered): Promise<Response>
+  serve(request: Incoming, entered?: Entered): Promise<Outgoing>
 }
 
 interface Entered {
@@ -62,9 +75,22 @@ interface Entered {
   readonly db: Database
 }
 
+/** What the short way has done for a request before it left it to Yoga. */
+interface Begun {
+  readonly context: GraphQLContext
+  /** The counting of its nodes. */
+  readonly spending: Promise<void>
+  /** What a mutation has come to. */
+  readonly result?: ExecutionResult | undefined
+}
+
 /** Serves GraphQL over HTTP at `graphqlPath`: JSON by POST, queries by GET, and GraphiQL for browsers. */
 export function createGraphQLHandler(options: GraphQLHandlerOptions): GraphQLHandler {
-  const { graphiql, introspection, limits, logUnexpected } = options
+  const { graphiql, introspection, limits, isShortWayOpen = true, logUnexpected } = options
+  const schema = watched(createSchema())
+  const known = createKnownOperations(schema, limits)
+  /** The content type that Yoga chooses for what callers accept. */
+  const contentTypes = new Map<string, string>()
   const mask = (error: unknown) => {
     const visit = currentVisit()
     const shown = withRequestId(maskError(error, logUnexpected, visit?.mayChange ?? false))
@@ -73,15 +99,10 @@ export function createGraphQLHandler(options: GraphQLHandlerOptions): GraphQLHan
   }
   /** The page, which is the same for everybody. */
   let rendered: Promise<string> | undefined
-  const yoga = createYoga<Partial<Entered>, GraphQLContext>({
-    schema: watched(createSchema()),
+  const yoga = createYoga<Partial<Entered & Begun>, GraphQLContext>({
+    schema,
     graphqlEndpoint: graphqlPath,
-    context: (entered) => {
-      const { admission, db } = entered as Entered
-      const { account, permissions } = admission.caller
-      const domain = { db, account, permissions }
-      return { domain, loaders: createLoaders(domain) }
-    },
+    context: (given) => given.context ?? contextFor(given as Entered),
     graphiql: graphiql && { title: 'Contacts gateway', defaultQuery: firstQuery },
     // The page is large and self-contained: it is loaded when first asked for, and asks no other machine for anything.
     renderGraphiQL: (page) => {
@@ -93,6 +114,8 @@ export function createGraphQLHandler(options: GraphQLHandlerOptions): GraphQLHan
       jsonOnly,
       naming,
       useDocumentLimits(limits),
+      goingOn,
+      learning(known.learn),
       ...(introspection ? [] : [withoutIntrospection]),
       maskingAll(mask),
     ],
@@ -104,11 +127,102 @@ export function createGraphQLHandler(options: GraphQLHandlerOptions): GraphQLHan
     // The server bounds the body before it comes here.
     maxRequestBodySize: false,
   })
+  /** Answers by the short way, or tells with what the long way is to go on. */
+  const run = async (
+    operation: KnownOperation,
+    variables: Variables,
+    nodes: number,
+    contentType: string,
+    { admission, db }: Entered,
+  ): Promise<Outgoing | Begun> => {
+    const visit = currentVisit()
+    if (visit) tell(visit, operation.name, operation.isMutation)
+    const context = contextFor({ admission, db })
+    const spending = admission.spendNodes(nodes)
+    try {
+      await spending
+    } catch {
+      return { context, spending }
+    }
+    const { text, ...rest } = await operation.run(context, variables)
+    return text === undefined
+      ? { context, spending, ...rest }
+      : { status: 200, headers: { 'content-type': contentType }, body: text }
+  }
+
+  const beginShort = (request: Incoming, entered: Entered): Promise<Outgoing | Begun> | undefined => {
+    const contentType = contentTypes.get(request.headers.get('accept') ?? '')
+    if (!contentType || !isPlainPost(request)) return undefined
+    const params = readParams(request.body)
+    const operation = params && known.find(params.query, params.operationName)
+    const nodes = operation?.nodesFor(params!.variables)
+    return nodes === undefined ? undefined : run(operation!, params!.variables, nodes, contentType, entered)
+  }
+
+  const serveLong = async (request: Incoming, given: Partial<Entered & Begun>): Promise<Outgoing> => {
+    const response = await yoga.fetch(toRequest(request), given)
+    const { status } = response
+    // The server tells it.
+    const { 'content-length': _, ...headers } = Object.fromEntries(response.headers)
+    const body = await response.text()
+    const type = headers['content-type'] ?? ''
+    if (status !== 200 || !jsonTypes.test(type)) return { status, headers, body }
+    if (request.method === 'GET') {
+      const etag = weakTagOf(body)
+      return isMatch(request.headers.get('if-none-match'), etag)
+        ? { status: 304, headers: { etag } }
+        : { status, headers: { ...headers, etag }, body }
+    }
+    if (contentTypes.size < maxContentTypes) contentTypes.set(request.headers.get('accept') ?? '', type)
+    return { status, headers, body }
+  }
+
   return {
-    isPage: (request) => graphiql && request.method === 'GET' && !!request.headers.get('accept')?.includes('text/html'),
-    serve: async (request, entered = {} as Entered) => yoga.fetch(request, entered),
+    isPage: ({ method, headers }) => graphiql && method === 'GET' && !!headers.get('accept')?.includes('text/html'),
+    async serve(request, entered) {
+      const begun = isShortWayOpen && entered ? await beginShort(request, entered) : undefined
+      return begun && 'status' in begun ? begun : serveLong(request, { ...entered, ...begun })
+    },
   }
 }
+
+function contextFor({ admission, db }: Entered): GraphQLContext {
+  const { account, permissions } = admission.caller
+  const domain = { db, account, permissions }
+  return { domain, loaders: createLoaders(domain) }
+}
+
+const maxContentTypes = 100
+const jsonTypes = /^application\/(?:graphql-response\+)?json;/
+
+function toRequest({ method, url, headers, body }: Incoming): Request {
+  return new Request(url, { method, headers: [...headers.entries()], body: body || undefined })
+}
+
+/** Whether a request holds nothing but a query in JSON, to be read in one way only. */
+const isPlainPost = ({ method, hasQuery, headers }: Incoming) =>
+  method === 'POST' && !hasQuery && isJsonType(headers.get('content-type')) && headers.get(costHeader) === null
+
+/** The parameters of a request; undefined where something is odd about them, which Yoga puts into words. */
+function readParams(body: string): { query: string; operationName: string; variables: Variables } | undefined {
+  let given: unknown
+  try {
+    given = JSON.parse(body)
+  } catch {
+    return undefined
+  }
+  if (typeof given !== 'object' || given === null || Array.isArray(given)) return undefined
+  const { query, operationName, variables, ...others } = given as Record<string, unknown>
+  for (const _ in others) return undefined
+  if (typeof query !== 'string' || !isTextOrAbsent(operationName) || !isObjectOrAbsent(variables)) return undefined
+  return { query, operationName: operationName ?? '', variables: variables ?? {} }
+}
+
+const isTextOrAbsent = (value: unknown): value is string | null | undefined =>
+  (value ?? undefined) === undefined || (typeof value === 'string' && value !== '')
+
+const isObjectOrAbsent = (value: unknown): value is Variables | null | undefined =>
+  (value ?? undefined) === undefined || (typeof value === 'object' && !Array.isArray(value))
 
 /** What a request has come to that was answered with an error of the code. */
 const outcomes: Record<TopLevelCode, Outcome> = {
@@ -129,10 +243,34 @@ const naming: Plugin = {
     if (!visit) return
     const { params } = context as { params?: { operationName?: string } }
     const operation = getOperationAST(documentAST, params?.operationName)
-    visit.operation = operation?.name?.value
-    visit.mayChange = operation?.operation === 'mutation'
+    tell(visit, operation?.name?.value, operation?.operation === 'mutation')
   },
 }
+
+function tell(visit: Visit, operation: string | undefined, isMutation: boolean): void {
+  visit.operation = operation
+  visit.mayChange = isMutation
+}
+
+/** What was executed already is not executed again. */
+const goingOn: Plugin<Partial<Begun>> = {
+  onExecute({ args, setExecuteFn }) {
+    const { result } = args.contextValue as Partial<Begun>
+    if (result) setExecuteFn(() => result)
+  },
+}
+
+/** Tells of operations that are executed without an error. */
+const learning = (learn: (text: string, operationName: string, document: DocumentNode) => void): Plugin => ({
+  onExecute({ args: { document, contextValue } }) {
+    return {
+      onExecuteDone({ result }) {
+        const { query, operationName } = (contextValue as YogaInitialContext).params
+        if (query && !(Symbol.asyncIterator in result) && !result.errors) learn(query, operationName ?? '', document)
+      },
+    }
+  },
+})
 
 /** The schema, with the fields that an operation begins with telling what became of them. */
 function watched(schema: GraphQLSchema): GraphQLSchema {
@@ -177,16 +315,13 @@ function withRequestId(error: GraphQLError): GraphQLError {
   return new GraphQLError(message, { nodes, source, positions, path, extensions: all })
 }
 
-const keptDocuments = 200
-const keptDocumentLength = 4096
-
 /** Yoga remembers documents. A parsed one can take a megabyte, so that its default of 1,024 would fill the memory. */
 function keepingShort<Value extends object>() {
-  const kept = _createLRUCache<Value>({ max: keptDocuments })
+  const kept = _createLRUCache<Value>({ max: maxKeptDocuments })
   return {
     get: (document: string) => kept.get(document),
     set(document: string, value: Value) {
-      if (document.length <= keptDocumentLength) kept.set(document, value)
+      if (document.length <= maxKeptLength) kept.set(document, value)
     },
   }
 }
@@ -218,8 +353,8 @@ const jsonOnly: Plugin = {
     if (request.method === 'POST') {
       const type = request.headers.get('content-type')
       if (type === 'application/json') return
-      if (type?.split(';', 1)[0]?.trim().toLowerCase() !== 'application/json') {
-        return endResponse(refuseGraphQL(415, 'The content type must be application/json.'))
+      if (!isJsonType(type)) {
+        return endResponse(toResponse(refuseGraphQL(415, 'The content type must be application/json.')))
       }
       // Yoga compares letter by letter.
       request.headers.set('content-type', 'application/json')
@@ -227,12 +362,15 @@ const jsonOnly: Plugin = {
       // Yoga parses these without expecting that they may be no JSON.
       for (const name of ['variables', 'extensions']) {
         if (!isJson(url.searchParams.get(name) || 'null')) {
-          return endResponse(refuseGraphQL(400, `The parameter ${name} is not JSON.`))
+          return endResponse(toResponse(refuseGraphQL(400, `The parameter ${name} is not JSON.`)))
         }
       }
     }
   },
 }
+
+const isJsonType = (type: string | null) =>
+  type === 'application/json' || type?.split(';', 1)[0]?.trim().toLowerCase() === 'application/json'
 
 function isJson(text: string): boolean {
   try {
@@ -249,12 +387,14 @@ export function refuseGraphQL(
   message: string,
   code: TopLevelCode = 'BAD_USER_INPUT',
   headers: Record<string, string> = {},
-): Response {
-  return Response.json({ errors: [{ message, extensions: { code, ...requestIdFor(code) } }] }, { status, headers })
+): Outgoing {
+  return jsonAnswer(status, { errors: [{ message, extensions: { code, ...requestIdFor(code) } }] }, headers)
 }
 
+const toResponse = ({ status, headers, body }: Outgoing) => new Response(body as string, { status, headers })
+
 /** The answer to a request that took too long. */
-export function refuseLate(error: DeadlineExceeded): Response {
+export function refuseLate(error: DeadlineExceeded): Outgoing {
   const { message } = maskError(error, () => {}, false)
   return refuseGraphQL(504, message, 'TIMEOUT', { 'retry-after': '1' })
 }

@@ -51,6 +51,13 @@ export interface NodeCount {
 /** What a document asks for, of each kind that has a limit. */
 export type DocumentCost = Omit<DocumentLimits, 'tokens'>
 
+/** A measured document. */
+export interface Measured {
+  readonly cost: DocumentCost
+  /** Whether variables say how long its lists are, so that other values cost otherwise. */
+  readonly isVariable: boolean
+}
+
 /** Brackets within brackets. The parser calls itself for each: a thousand and more exhaust the stack. */
 const maxNesting = 200
 
@@ -92,7 +99,7 @@ export function measure(
   document: DocumentNode,
   operationName: string | null | undefined,
   variables: Record<string, unknown>,
-): DocumentCost {
+): Measured {
   const fragments = new Map<string, FragmentDefinitionNode>()
   const operations: OperationDefinitionNode[] = []
   for (const definition of document.definitions) {
@@ -101,11 +108,11 @@ export function measure(
   }
   // Without the right name nothing is executed, but everything is validated.
   const named = operations.filter(({ name }) => !operationName || name?.value === operationName)
-  const costs = (named.length > 0 ? named : operations).map((operation) =>
+  const measured = (named.length > 0 ? named : operations).map((operation) =>
     measureOperation(schema, operation, fragments, variables),
   )
-  const most = (kind: keyof DocumentCost) => Math.max(0, ...costs.map((cost) => cost[kind]))
-  return {
+  const most = (kind: keyof DocumentCost) => Math.max(0, ...measured.map(({ cost }) => cost[kind]))
+  const cost = {
     depth: most('depth'),
     aliases: most('aliases'),
     rootFields: most('rootFields'),
@@ -113,6 +120,7 @@ export function measure(
     listItems: Math.max(longestLiteral(document), longestList(variables)),
     nodes: most('nodes'),
   }
+  return { cost, isVariable: measured.some(({ isVariable }) => isVariable) }
 }
 
 function measureOperation(
@@ -120,7 +128,8 @@ function measureOperation(
   operation: OperationDefinitionNode,
   fragments: Map<string, FragmentDefinitionNode>,
   given: Record<string, unknown>,
-): DocumentCost {
+): Measured {
+  let isVariable = false
   // Without a prototype: a variable may be called `constructor`.
   const variables: Record<string, unknown> = Object.assign(Object.create(null), given)
   let variableDirectives = 0
@@ -134,6 +143,12 @@ function measureOperation(
   const nodeInterface = schema.getType('Node')
   const isNode = (type: GraphQLNamedType | undefined) =>
     (isObjectType(type) || isInterfaceType(type)) && type.getInterfaces().some((one) => one === nodeInterface)
+
+  const argumentOf = (field: FieldNode, name: string) => {
+    const node = field.arguments?.find((given) => given.name.value === name)?.value
+    if (node?.kind === Kind.VARIABLE) isVariable = true
+    return node && plainValue(node, variables)
+  }
 
   const known = new Map<SelectionSetNode, SelectionCost>()
   const measureSet = (set: SelectionSetNode | undefined, parent: GraphQLCompositeType | undefined): SelectionCost => {
@@ -178,7 +193,7 @@ function measureOperation(
     const inner = measureSet(field.selectionSet, isCompositeType(type) ? type : undefined)
     // A parent, or the organization of a contact, is one more object for each that refers to it.
     const refers = isNode(parent) && isNode(type) ? 1 : undefined
-    const count = definition && (nodeCountOf(definition, field, variables) ?? refers)
+    const count = definition && (nodeCountOf(definition, field, argumentOf) ?? refers)
     return {
       depth: inner.depth + 1,
       aliases: inner.aliases + alias,
@@ -188,28 +203,22 @@ function measureOperation(
     }
   }
 
-  const cost = measureSet(operation.selectionSet, schema.getRootType(operation.operation) ?? undefined)
-  return {
-    depth: cost.depth,
-    aliases: cost.aliases,
-    rootFields: cost.fields,
-    directives: cost.directives + variableDirectives + (operation.directives?.length ?? 0),
-    listItems: 0,
-    nodes: cost.nodes,
-  }
+  const { fields, directives, ...rest } = measureSet(
+    operation.selectionSet,
+    schema.getRootType(operation.operation) ?? undefined,
+  )
+  const allDirectives = directives + variableDirectives + (operation.directives?.length ?? 0)
+  return { cost: { ...rest, rootFields: fields, directives: allDirectives, listItems: 0 }, isVariable }
 }
 
 /** How many nodes a field asks for; undefined where it is no list of nodes. */
 function nodeCountOf(
   definition: GraphQLField<unknown, unknown>,
   field: FieldNode,
-  variables: Record<string, unknown>,
+  argumentOf: (field: FieldNode, name: string) => unknown,
 ): number | undefined {
   const { pageSize, listArgument } = (definition.extensions.nodeCount ?? {}) as NodeCount
-  const argument = (name: string) => {
-    const node = field.arguments?.find((given) => given.name.value === name)?.value
-    return node && plainValue(node, variables)
-  }
+  const argument = (name: string) => argumentOf(field, name)
   if (listArgument) {
     const list = argument(listArgument)
     return Array.isArray(list) ? list.length : 1
@@ -239,7 +248,7 @@ function longestLiteral(document: DocumentNode): number {
 }
 
 /** The length of the longest list within a value, however deep. */
-function longestList(value: unknown): number {
+export function longestList(value: unknown): number {
   let longest = 0
   const waiting = [value]
   while (waiting.length > 0) {
@@ -281,10 +290,16 @@ function tooComplex<Kind extends keyof AllLimits>(
   return errors.length === 1 ? errors[0]! : new AggregateError(errors)
 }
 
+/** The kinds of which a document asks for more than it may. */
+export const exceededKinds = (cost: DocumentCost, limits: DocumentLimits) =>
+  (Object.keys(cost) as (keyof DocumentCost)[]).filter((kind) => cost[kind] > limits[kind])
+
 /** What the plugin reads of Yoga's context. */
-interface Measured {
+interface Watched {
   params?: { operationName?: string; variables?: Record<string, unknown> }
   admission?: Admission
+  /** The counting of the nodes, where it has begun already. */
+  spending?: Promise<void>
 }
 
 /** A request with this header is told what its document cost, in `extensions.cost`. */
@@ -304,17 +319,17 @@ export function useDocumentLimits(limits: DocumentLimits): Plugin {
     },
     onValidate({ params: { schema, documentAST }, context, addValidationRule }) {
       addValidationRule(idempotentOnMutationsOnly)
-      const { operationName, variables } = (context as Measured).params ?? {}
-      const cost = measure(schema, documentAST, operationName, variables ?? {})
-      const exceeded = (Object.keys(cost) as (keyof DocumentCost)[]).filter((kind) => cost[kind] > limits[kind])
+      const { operationName, variables } = (context as Watched).params ?? {}
+      const { cost } = measure(schema, documentAST, operationName, variables ?? {})
+      const exceeded = exceededKinds(cost, limits)
       // Thrown rather than set as the result: results of validation are kept for the next request with other variables.
       if (exceeded.length > 0) throw tooComplex(exceeded, cost, limits)
       costs.set(context, cost)
     },
     async onExecute({ args, setResultAndStopExecution }) {
-      const context: Measured = args.contextValue
+      const context: Watched = args.contextValue
       try {
-        await context.admission?.spendNodes(costs.get(context)?.nodes ?? 0)
+        await (context.spending ?? context.admission?.spendNodes(costs.get(context)?.nodes ?? 0))
       } catch (error) {
         if (!(error instanceof RateLimited)) throw error
         const code: TopLevelCode = 'RATE_LIMITED'

@@ -1,3 +1,5 @@
+import type { Incoming, Outgoing } from './message.ts'
+
 /** On every answer. What is served is data for one caller, to be kept by nobody else and shown in no frame. */
 export const securityHeaders = {
   'x-content-type-options': 'nosniff',
@@ -24,12 +26,9 @@ export const pageHeaders = {
   ].join('; '),
 }
 
-/** The response with these headers; those that it has itself stay. */
-export function withHeaders(response: Response, headers: Record<string, string>): Response {
-  for (const [name, value] of Object.entries(headers)) {
-    if (!response.headers.has(name)) response.headers.set(name, value)
-  }
-  return response
+/** The answer with these headers; those that it has itself stay. */
+export function withHeaders(answer: Outgoing, headers: Readonly<Record<string, string>>): Outgoing {
+  return { ...answer, headers: { ...headers, ...answer.headers } }
 }
 
 const exposedHeaders =
@@ -42,17 +41,17 @@ const preflightSeconds = '600'
 export function createCors(origins: readonly string[]) {
   return {
     /** The answer to a browser that asks before it calls; undefined for every other request. */
-    preflight(request: Request): Response | undefined {
-      if (request.method !== 'OPTIONS' || !request.headers.has('access-control-request-method')) return undefined
-      if (!origins.includes(request.headers.get('origin') ?? '')) return undefined
-      return new Response(null, {
+    preflight({ method, headers }: Incoming): Outgoing | undefined {
+      if (method !== 'OPTIONS' || headers.get('access-control-request-method') === null) return undefined
+      if (!origins.includes(headers.get('origin') ?? '')) return undefined
+      return {
         status: 204,
         headers: {
           'access-control-allow-methods': 'GET, HEAD, POST, PATCH, PUT, DELETE',
           'access-control-allow-headers': allowedHeaders,
           'access-control-max-age': preflightSeconds,
         },
-      })
+      }
     },
     headersFor(origin: string | null | undefined): Record<string, string> {
       return origin && origins.includes(origin)

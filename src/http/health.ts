@@ -1,4 +1,5 @@
 import { securityHeaders } from './headers.ts'
+import { jsonAnswer, type Outgoing } from './message.ts'
 
 /** How long it is taken for granted what the database has answered: probes may come from many places. */
 const cacheMs = 1_000
@@ -21,9 +22,9 @@ export function createHealth(isReachable: () => Promise<boolean>) {
     return asked.answer
   }
 
-  return async (method: string, pathname: string, isStopping: boolean): Promise<Response> => {
+  return async (method: string, pathname: string, isStopping: boolean): Promise<Outgoing> => {
     const answer = (status: number, body: object, headers = {}) =>
-      Response.json(body, { status, headers: { ...securityHeaders, ...headers } })
+      jsonAnswer(status, body, { ...securityHeaders, ...headers })
     if (method !== 'GET' && method !== 'HEAD')
       return answer(405, { message: 'Method Not Allowed' }, { allow: 'GET, HEAD' })
     if (pathname === paths.live) return answer(200, { status: 'live' })

@@ -4,6 +4,7 @@ import { setImmediate } from 'node:timers/promises'
 import type { Logger } from 'pino'
 import { beginVisit, noteOutcome, type Visit } from '../telemetry/visit.ts'
 import { createHealth, isHealth } from './health.ts'
+import { createIncoming, type Incoming, type Outgoing } from './message.ts'
 import { createOverload, type OverloadLimits, type Shed } from './overload.ts'
 
 /** Why a request could not be read; or, with 503, why it was not even looked at. */
@@ -15,10 +16,9 @@ export interface Refusal {
 }
 
 export interface Handler {
-  /** `address` is where the request comes from. */
-  handle(request: Request, address: string, visit?: Visit): Promise<Response>
+  handle(request: Incoming, visit: Visit): Promise<Outgoing>
   /** Answers what could not be read, in the form that callers of the path expect. */
-  refuse(pathname: string, refusal: Refusal, origin: string | undefined, visit: Visit): Response
+  refuse(pathname: string, refusal: Refusal, origin: string | undefined, visit: Visit): Outgoing
   /** Told when an answer has been sent, or its connection has gone. */
   finished?(visit: Visit): void
 }
@@ -49,7 +49,9 @@ export interface RunningServer {
   close(graceMs: number): Promise<void>
 }
 
-const timeouts = {
+const options = {
+  // Fields that come several times are told as one, where the platform would keep the first alone.
+  joinDuplicateHeaders: true,
   headersTimeout: 10_000,
   requestTimeout: 30_000,
   /** How often the two are looked at. */
@@ -108,23 +110,22 @@ export async function listen({
   const overload = createOverload(limits)
   const health = createHealth(isReachable)
 
-  const respond = async (req: IncomingMessage, visit: Visit, shed: Shed | undefined): Promise<Response> => {
+  const respond = async (req: IncomingMessage, visit: Visit, shed: Shed | undefined): Promise<Outgoing> => {
     const { method, path } = visit
     const refuse = (refusal: Refusal) => handler.refuse(path, refusal, req.headers.origin, visit)
     if (isHealth(path)) return health(method, path, isStopping)
     if (shed) return refuse({ status: 503, message: shed.message })
     const read = await readRequest(req, { maxBodyBytes, publicOrigin })
-    return read instanceof Request ? handler.handle(read, req.socket.remoteAddress ?? '', visit) : refuse(read)
+    return 'pathname' in read ? handler.handle(read, visit) : refuse(read)
   }
 
-  const server = createServer(timeouts, (req, res) => {
+  const server = createServer(options, (req, res) => {
     const { socket } = req
     const connection = connections.get(socket)
     // Who sends requests without reading answers has them kept in memory.
     if (!connection || connection.open.size >= maxPipelined) return void socket.destroy()
     const { open } = connection
     const visit = visitOf(req)
-    res.setHeader('x-request-id', visit.id)
     // Probes are to hear how things are, above all when there is too much to do.
     const isProbe = isHealth(visit.path)
     const shed = isProbe ? undefined : overload.enter()
@@ -153,7 +154,7 @@ export async function listen({
     const isLast = () => !isListening && [...open.keys()].at(-1) === visit
     // The parser reads past a body that is not wanted, where it is told how long it is.
     const isRead = () => req.complete || (shed !== undefined && isShort(req, maxBodyBytes))
-    send(req, res, respond(req, visit, shed), { isRead, isLast }).catch((error: NodeJS.ErrnoException) => {
+    send(req, res, visit.id, respond(req, visit, shed), { isRead, isLast }).catch((error: NodeJS.ErrnoException) => {
       // A caller that has gone away takes its connection along; anything else is worth knowing.
       if (!socket.destroyed) {
         noteOutcome(visit, 'error')
@@ -264,25 +265,32 @@ function visitOf({ method = '', url = '', headers }: IncomingMessage): Visit {
 
 const single = (header: string | string[] | undefined) => (Array.isArray(header) ? header.join() : header)
 
+/** By HTTP, answers of these never have one. */
+const bodiless: ReadonlySet<number> = new Set([204, 304])
+
 async function send(
   req: IncomingMessage,
   res: ServerResponse,
-  responding: Promise<Response>,
+  requestId: string,
+  responding: Promise<Outgoing>,
   { isRead, isLast }: { isRead(): boolean; isLast(): boolean },
 ): Promise<void> {
-  const response = await responding
-  res.statusCode = response.status
-  res.setHeaders(response.headers)
-  const body = Buffer.from(await response.arrayBuffer())
-  if (isLast() || !isRead()) res.setHeader('connection', 'close')
-  if (!isRead()) {
-    // A caller that looks for the answer only after all of its body loses it when the connection is closed meanwhile. So
-    // the answer goes out at once, and the connection closes when what is left of the body has been read past.
-    res.setHeader('content-length', body.length)
-    res.write(body)
-    await readPast(req)
+  const { status, headers, body = '' } = await responding
+  const fields = ['x-request-id', requestId]
+  for (const name in headers) fields.push(name, headers[name]!)
+  if (!bodiless.has(status)) fields.push('content-length', String(Buffer.byteLength(body)))
+  if (isRead()) {
+    if (isLast()) fields.push('connection', 'close')
+    res.writeHead(status, fields).end(body)
+    return
   }
-  res.end(res.headersSent ? undefined : body)
+  fields.push('connection', 'close')
+  res.writeHead(status, fields)
+  // A caller that looks for the answer only after all of its body loses it when the connection is closed meanwhile. So
+  // the answer goes out at once, and the connection closes when what is left of the body has been read past.
+  res.write(body)
+  await readPast(req)
+  res.end()
 }
 
 /** Reads a body to its end, or for as long and as far as is fair to ask. */
@@ -307,28 +315,27 @@ const hostHeader = /^(?:[\w.-]+|\[[\da-f:.]+\])(?::\d{1,5})?$/i
 
 type Reading = Pick<ServerOptions, 'maxBodyBytes' | 'publicOrigin'>
 
-async function readRequest(req: IncomingMessage, { maxBodyBytes, publicOrigin }: Reading): Promise<Request | Refusal> {
-  const { method = 'GET', url: target = '' } = req
-  if ((req.headersDistinct.host?.length ?? 0) > 1) return { status: 400, message: 'There are several Host headers.' }
-  const host = req.headers.host ?? 'localhost'
+function readRequest(
+  req: IncomingMessage,
+  { maxBodyBytes, publicOrigin }: Reading,
+): Incoming | Refusal | Promise<Incoming | Refusal> {
+  const { method = 'GET', url: target = '', headers: fields } = req
+  const host = fields.host ?? 'localhost'
+  if (host.includes(', ')) return { status: 400, message: 'There are several Host headers.' }
   if (!hostHeader.test(host)) return { status: 400, message: 'The Host header is not a host with an optional port.' }
-  const url = (publicOrigin ?? `http://${host}`) + target
-  if (!target.startsWith('/') || !URL.canParse(url))
+  const origin = publicOrigin ?? `http://${host}`
+  if (!target.startsWith('/') || !URL.canParse(origin + target))
     return { status: 400, message: 'The request target must be a path.' }
-  const encoding = req.headers['content-encoding'] ?? 'identity'
+  // It would show to scripts what they are not to see, the headers of the request.
+  if (method === 'TRACE') return { status: 405, message: `The method ${method} is not allowed.` }
+  const encoding = fields['content-encoding'] ?? 'identity'
   if (encoding.toLowerCase() !== 'identity') {
     return { status: 415, message: `The content encoding ${encoding} is not taken; send the body as it is.` }
   }
-  const body = method === 'GET' || method === 'HEAD' ? undefined : await readBody(req, maxBodyBytes)
-  if (typeof body === 'object') return body
-  const headers = new Headers()
-  for (const [name, value] of Object.entries(req.headersDistinct)) if (value) headers.set(name, value.join(', '))
-  try {
-    return new Request(url, { method, headers, body: body || undefined })
-  } catch {
-    // TRACE, which the Request of the platform refuses.
-    return { status: 405, message: `The method ${method} is not allowed.` }
-  }
+  const address = req.socket.remoteAddress ?? ''
+  const withBody = (body: string) => createIncoming({ method, origin, target, fields, body, address })
+  if (method === 'GET' || method === 'HEAD') return withBody('')
+  return readBody(req, maxBodyBytes).then((body) => (typeof body === 'string' ? withBody(body) : body))
 }
 
 const isShort = ({ headers }: IncomingMessage, maxBytes: number) =>
@@ -336,18 +343,31 @@ const isShort = ({ headers }: IncomingMessage, maxBytes: number) =>
 
 const utf8 = new TextDecoder('utf-8', { fatal: true })
 
-async function readBody(req: IncomingMessage, maxBodyBytes: number): Promise<string | Refusal> {
+/** Rejects where the caller goes away. What is left of a body that is too large stays unread. */
+function readBody(req: IncomingMessage, maxBodyBytes: number): Promise<string | Refusal> {
   const announced = Number(req.headers['content-length'] ?? 0)
-  if (announced > maxBodyBytes) return tooLarge(announced, maxBodyBytes)
-  const chunks: Buffer[] = []
-  let size = 0
-  for await (const chunk of req.iterator({ destroyOnReturn: false })) {
-    size += chunk.length
-    if (size > maxBodyBytes) return tooLarge(size, maxBodyBytes)
-    chunks.push(chunk)
-  }
+  if (announced > maxBodyBytes) return Promise.resolve(tooLarge(announced, maxBodyBytes))
+  return new Promise((resolve, reject) => {
+    const chunks: Buffer[] = []
+    let size = 0
+    const take = (chunk: Buffer) => {
+      size += chunk.length
+      chunks.push(chunk)
+      if (size > maxBodyBytes) done(tooLarge(size, maxBodyBytes))
+    }
+    const end = () => done(decode(chunks.length === 1 ? chunks[0]! : Buffer.concat(chunks)))
+    const fail = (error: Error) => reject(error)
+    const done = (read: string | Refusal) => {
+      req.off('data', take).off('end', end).off('error', fail)
+      resolve(read)
+    }
+    req.on('data', take).on('end', end).on('error', fail)
+  })
+}
+
+function decode(bytes: Buffer): string | Refusal {
   try {
-    return utf8.decode(Buffer.concat(chunks))
+    return utf8.decode(bytes)
   } catch {
     return { status: 400, message: 'The body is not valid UTF-8.', isBody: true }
   }

@@ -1,9 +1,10 @@
 import type { EntryRefusal } from '../auth/gate.ts'
+import type { Outgoing } from '../http/message.ts'
 import { contactRoutes } from './contacts.ts'
 import { documentRoutes } from './document-routes.ts'
 import { type ErrorStatus, invalidJson, RestError, reasons } from './errors.ts'
 import { organizationRoutes } from './organizations.ts'
-import { createRouter, errorResponse, type RouterOptions } from './router.ts'
+import { createRouter, errorAnswer, type RouterOptions } from './router.ts'
 
 /** Everything beneath `restPath`. */
 export const restRoutes = [...organizationRoutes, ...contactRoutes, ...documentRoutes]
@@ -14,12 +15,12 @@ export function createRestHandler(options: Omit<RouterOptions, 'routes'>) {
 }
 
 /** The answer to a request that could not be read: too long, or not UTF-8, which no JSON is. */
-export function refuseUnreadable(status: number, message: string, isBody: boolean): Response {
-  return errorResponse(status === 400 && isBody ? invalidJson() : new RestError(status, { message }))
+export function refuseUnreadable(status: number, message: string, isBody: boolean): Outgoing {
+  return errorAnswer(status === 400 && isBody ? invalidJson() : new RestError(status, { message }))
 }
 
 /** The answer to a request that was not let in. */
-export function refuseEntry({ status, message, headers }: EntryRefusal): Response {
+export function refuseEntry({ status, message, headers }: EntryRefusal): Outgoing {
   const shown = status === 429 || status >= 500 ? reasons[status as ErrorStatus] : message
-  return errorResponse(new RestError(status, { message: shown }, headers))
+  return errorAnswer(new RestError(status, { message: shown }, headers))
 }

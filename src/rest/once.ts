@@ -1,13 +1,14 @@
 import type { Once } from '../domain/context.ts'
 import { faultOfKey, onceFor } from '../domain/once.ts'
 import { quote } from '../domain/parse.ts'
+import type { RequestHeaders } from '../http/message.ts'
 import { RestError } from './errors.ts'
 
 export const keyHeader = 'Idempotency-Key'
 
 /** The mark of a write that is sent with a key, from the header and from all that is asked for; undefined without it. */
-export function readOnce(headers: Headers, asked: unknown): Once | undefined {
-  const given = headers.get(keyHeader)?.trim()
+export function readOnce(headers: RequestHeaders, asked: unknown): Once | undefined {
+  const given = headers.get(keyHeader.toLowerCase())?.trim()
   if (given === undefined) return undefined
   const key = given.startsWith('"') ? unquoted(given) : given
   const fault = faultOfKey(keyHeader, key ?? given)

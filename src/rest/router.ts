@@ -1,5 +1,6 @@
-import { createHash } from 'node:crypto'
 import type { Context } from '../domain/context.ts'
+import { isMatch, weakTagOf } from '../http/etag.ts'
+import { type Incoming, jsonAnswer, type Outgoing, type RequestHeaders } from '../http/message.ts'
 import { parseObject } from './body.ts'
 import { invalidJson, plainError, type RestError, toRestError } from './errors.ts'
 import { readOnce } from './once.ts'
@@ -10,7 +11,7 @@ export const restPath = '/v1'
 export interface Call {
   readonly ctx: Context
   readonly url: URL
-  readonly headers: Headers
+  readonly headers: RequestHeaders
   /** The named parts of the path, decoded. */
   readonly params: Readonly<Record<string, string>>
   /** The JSON object that was sent; empty for calls that take none. */
@@ -49,7 +50,7 @@ export interface RouterOptions {
 
 export interface Router {
   /** Finds what a request is for. */
-  find(request: Request): Found
+  find(request: Incoming): Found
 }
 
 /** What a request was found to be for; it may be nothing. */
@@ -59,7 +60,7 @@ export interface Found {
   /** Whether everybody may see it. */
   readonly isOpen: boolean
   /** Answers on behalf of a caller; without one only what is open. */
-  serve(context: Context | undefined): Promise<Response>
+  serve(context: Context | undefined): Promise<Outgoing>
 }
 
 /** Serves a table of routes: every answer is JSON, also every refusal. */
@@ -74,8 +75,7 @@ export function createRouter({ routes, logUnexpected }: RouterOptions): Router {
 
   return {
     find(request) {
-      const url = new URL(request.url)
-      const parts = partsOf(url.pathname)
+      const parts = partsOf(request.pathname)
       const matches = parts && matchesOf(parts)
       const found = matches?.find(({ route }) => route.method === wantedBy(request.method))
       return {
@@ -83,11 +83,11 @@ export function createRouter({ routes, logUnexpected }: RouterOptions): Router {
         isOpen: request.method === 'OPTIONS' || !matches || matches.every(({ route }) => route.isOpen),
         async serve(context) {
           try {
-            return await answer(request, url, matches, found, context)
+            return await answer(request, matches, found, context)
           } catch (error) {
             const known = toRestError(error)
             if (!known || known.status >= 503) logUnexpected(error)
-            return errorResponse(known ?? plainError(500))
+            return errorAnswer(known ?? plainError(500))
           }
         },
       }
@@ -102,36 +102,33 @@ interface Match {
 }
 
 async function answer(
-  request: Request,
-  url: URL,
+  request: Incoming,
   matches: readonly Match[] | undefined,
   found: Match | undefined,
   context: Context | undefined,
-): Promise<Response> {
+): Promise<Outgoing> {
   if (!matches) throw plainError(400)
   if (matches.length === 0) throw plainError(404)
   const allow = allowedMethods(matches.map(({ route }) => route.method))
-  if (request.method === 'OPTIONS') return new Response(null, { status: 204, headers: { allow } })
+  if (request.method === 'OPTIONS') return { status: 204, headers: { allow } }
   if (!found) throw plainError(405, { allow })
   const { route, params } = found
   const type = route.type ?? 'application/json'
-  const { headers } = request
+  const { headers, url } = request
   if (!accepts(headers.get('accept'), type)) throw plainError(406)
-  const body = withBody.includes(route.method) ? await readBody(request) : {}
+  const body = withBody.includes(route.method) ? readBody(request) : {}
   const asked = [route.method, route.path, params, headers.get('if-match'), body]
   const once = route.method === 'GET' ? undefined : readOnce(headers, asked)
   const call = { ctx: once ? { ...context!, once } : context!, url, headers, params, body }
-  return toResponse(request, await route.handle(call), type)
+  return toAnswer(request, await route.handle(call), type)
 }
 
 /** HEAD is answered as GET is. */
 const wantedBy = (method: string) => (method === 'HEAD' ? 'GET' : method)
 
-export function errorResponse({ status, body, headers }: RestError): Response {
-  return new Response(JSON.stringify(body), { status, headers: { ...headers, 'content-type': contentType } })
+export function errorAnswer({ status, body, headers }: RestError): Outgoing {
+  return jsonAnswer(status, body, headers)
 }
-
-const contentType = 'application/json; charset=utf-8'
 
 /** The parts of a path beneath `restPath`, without a slash at the end and without `.json`; undefined where it is none. */
 function partsOf(pathname: string): string[] | undefined {
@@ -176,33 +173,23 @@ function accepts(accept: string | null, wanted: string): boolean {
   return ranges.get(wanted) ?? ranges.get(wanted.replace(/\/.*/, '/*')) ?? ranges.get('*/*') ?? false
 }
 
-async function readBody(request: Request): Promise<Record<string, unknown>> {
+function readBody(request: Incoming): Record<string, unknown> {
   const [type = '', ...parameters] = (request.headers.get('content-type') ?? '').toLowerCase().split(';')
   const charset = parameters.map((parameter) => parameter.trim()).find((parameter) => parameter.startsWith('charset='))
   if (type.trim() !== 'application/json' || (charset && !/^charset="?utf-8"?$/.test(charset))) throw plainError(415)
-  const body = parseObject(await request.text())
+  const body = parseObject(request.body)
   if (!body) throw invalidJson()
   return body
 }
 
-function toResponse(request: Request, { status, body, headers, etag }: Reply, type: string): Response {
-  if (status === 204) return new Response(null, { status, headers })
+function toAnswer(request: Incoming, { status, body, headers, etag }: Reply, type: string): Outgoing {
+  if (status === 204) return { status, headers: headers ?? {} }
   const text = typeof body === 'string' ? body : JSON.stringify(body)
   // A page whose links or total have changed is another one, although its rows are the same.
   const tag = etag ?? weakTagOf([text, ...Object.values(headers ?? {})].join('\n'))
   const isRead = request.method === 'GET' || request.method === 'HEAD'
   if (isRead && isMatch(request.headers.get('if-none-match'), tag)) {
-    return new Response(null, { status: 304, headers: { ...headers, etag: tag } })
+    return { status: 304, headers: { ...headers, etag: tag } }
   }
-  const all = { ...headers, etag: tag, 'content-type': `${type}; charset=utf-8` }
-  return new Response(request.method === 'HEAD' ? null : text, { status, headers: all })
-}
-
-const weakTagOf = (text: string) => `W/"${createHash('sha256').update(text).digest('base64url').slice(0, 22)}"`
-
-/** Weak comparison, as If-None-Match wants it. */
-function isMatch(ifNoneMatch: string | null, tag: string): boolean {
-  if (ifNoneMatch === null) return false
-  const opaque = (value: string) => value.trim().replace(/^W\//, '')
-  return ifNoneMatch.trim() === '*' || ifNoneMatch.split(',').some((value) => opaque(value) === opaque(tag))
+  return { status, headers: { ...headers, etag: tag, 'content-type': `${type}; charset=utf-8` }, body: text }
 }

@@ -1,11 +1,11 @@
 import { pino } from 'pino'
 import { afterEach, beforeAll, describe, expect, it, vi } from 'vitest'
-import { type AppOptions, createApp } from '../../src/app.ts'
+import type { AppOptions } from '../../src/app.ts'
 import { createRateLimiter, RateLimited, type RateLimits } from '../../src/auth/rate-limit.ts'
 import { byToken } from '../../src/auth/token.ts'
 import { DatabaseUnavailable } from '../../src/db/errors.ts'
 import { createToken } from '../../src/domain/tokens.ts'
-import { appOptionsFor, runningBy } from '../support/app.ts'
+import { appOptionsFor, createWebApp, runningBy } from '../support/app.ts'
 import { useDatabase } from '../support/database.ts'
 import { aContact, anOrganization } from '../support/factory.ts'
 import { unchanged } from '../support/state.ts'
@@ -45,7 +45,7 @@ type Send = (sent?: Sent) => Promise<Answer>
 /** A gateway with these limits, and its two doors. */
 function start(given: Partial<RateLimits>, options: Partial<AppOptions> = {}) {
   const limiter = createRateLimiter({ ...plenty, ...given }, undefined)
-  const app = createApp(appOptionsFor(database.ctx, { authenticate: byToken(database.db), limiter, ...options }))
+  const app = createWebApp(appOptionsFor(database.ctx, { authenticate: byToken(database.db), limiter, ...options }))
   const send = async (request: Request, address: string): Promise<Answer> => {
     const { status, headers, ...response } = await app.handle(request, address).then(async (answered) => ({
       status: answered.status,
@@ -202,7 +202,7 @@ describe('where callers are not counted', () => {
 describe('what everybody may see', () => {
   it('is counted by address', async () => {
     const limiter = createRateLimiter({ ...plenty, requests: 2 }, undefined)
-    const app = createApp(appOptionsFor(database.ctx, { authenticate: byToken(database.db), limiter }))
+    const app = createWebApp(appOptionsFor(database.ctx, { authenticate: byToken(database.db), limiter }))
     const paths = ['/graphql', '/v1/docs', '/v1/docs', '/v1/docs', '/']
 
     const get = (path: string, address: string) =>

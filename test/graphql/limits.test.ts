@@ -9,7 +9,7 @@ const schema = createSchema()
 const { limits } = readConfig({})
 
 const costOf = (document: string, variables: Record<string, unknown> = {}, operationName?: string): DocumentCost =>
-  measure(schema, parse(document), operationName, variables)
+  measure(schema, parse(document), operationName, variables).cost
 
 const nodesOf = (document: string, variables?: Record<string, unknown>) => costOf(document, variables).nodes
 

@@ -4,6 +4,7 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } 
 import { createApp } from '../../src/app.ts'
 import { sampleOrganizations } from '../../src/domain/sample.ts'
 import { seedOrganizations } from '../../src/domain/seed.ts'
+import { jsonAnswer } from '../../src/http/message.ts'
 import { type Handler, listen, type RunningServer } from '../../src/http/server.ts'
 import { appOptionsFor, serverOptions } from '../support/app.ts'
 import { useDatabase } from '../support/database.ts'
@@ -24,11 +25,8 @@ beforeEach(() => {
 describe('the server', () => {
   /** Tells what reached it. */
   const echo: Handler = {
-    async handle(request) {
-      const text = await request.text()
-      return Response.json({ path: new URL(request.url).pathname, length: text.length, text: text.slice(0, 20) })
-    },
-    refuse: (path, { status, message }) => Response.json({ path, message }, { status }),
+    handle: async ({ pathname: path, body }) => jsonAnswer(200, { path, length: body.length, text: body.slice(0, 20) }),
+    refuse: (path, { status, message }) => jsonAnswer(status, { path, message }),
   }
   let server: RunningServer
   beforeAll(async () => {
@@ -62,7 +60,7 @@ describe('the server', () => {
 
       const message = expect.stringMatching(/^The body has at least \d+ bytes; at most 262144 are allowed\.$/)
       expect(answer).toMatchObject({ status: 413, json: { path: '/', message } })
-      expect(answer.head).toMatch(/^content-type: application\/json$/im)
+      expect(answer.head).toMatch(/^content-type: application\/json; charset=utf-8$/im)
       expect(answer.head).toMatch(/^connection: close$/im)
     })
 
@@ -155,11 +153,13 @@ describe('the server', () => {
   })
 
   it('cuts the connection when the handler fails, tells no more than the type of the error, and goes on', async () => {
-    const handle = async (request: Request) => {
-      if (request.url.endsWith('/fails')) throw new TypeError('a secret')
-      return echo.handle(request, '')
-    }
-    const own = await start({ ...echo, handle })
+    const own = await start({
+      ...echo,
+      async handle(request, visit) {
+        if (request.pathname === '/fails') throw new TypeError('a secret')
+        return echo.handle(request, visit)
+      },
+    })
 
     const answer = await exchange(own, withLength('/fails', 'x'))
 

@@ -11,12 +11,11 @@ async function start() {
     for (const go of waiting.splice(0)) go()
   }
   const handler: Handler = {
-    async handle(request) {
-      const { pathname } = new URL(request.url)
+    async handle({ pathname }) {
       if (pathname.startsWith('/held')) await new Promise<void>((resolve) => waiting.push(resolve))
-      return new Response('x'.repeat(Number(pathname.split('/').at(-1)) || 1))
+      return { status: 200, headers: {}, body: 'x'.repeat(Number(pathname.split('/').at(-1)) || 1) }
     },
-    refuse: (_, { status }) => new Response(null, { status }),
+    refuse: (_, { status }) => ({ status, headers: {} }),
   }
   return { server: await listen({ ...serverOptions, handler }), waiting, letGo }
 }

@@ -3,9 +3,12 @@ import { type AppOptions, createApp } from '../../src/app.ts'
 import { readConfig } from '../../src/config.ts'
 import type { Database } from '../../src/db/client.ts'
 import type { Context } from '../../src/domain/context.ts'
+import { createIncoming } from '../../src/http/message.ts'
+import type { Handler } from '../../src/http/server.ts'
+import { beginVisit } from '../../src/telemetry/visit.ts'
 
 export interface TestApp {
-  handle(request: Request): Promise<Response>
+  handle(request: Request, address?: string): Promise<Response>
 }
 
 const defaults = readConfig({})
@@ -42,6 +45,29 @@ export function appOptionsFor({ db, account, permissions }: Context, given: Part
 }
 
 export function appFor(ctx: Context, given: Partial<AppOptions> = {}): TestApp {
-  const { handle } = createApp(appOptionsFor(ctx, given))
-  return { handle: (request) => handle(request, '127.0.0.1') }
+  return createWebApp(appOptionsFor(ctx, given))
+}
+
+/** The service, which can be called by the requests of the platform as well, without a port. */
+export function createWebApp(options: AppOptions): TestApp & { handler: Required<Handler> } {
+  const app = createApp(options)
+  return {
+    handler: app,
+    async handle(request, address = '127.0.0.1') {
+      const { method, url, headers } = request
+      const { origin, pathname: path, search } = new URL(url)
+      const fields = Object.fromEntries(headers)
+      const incoming = createIncoming({
+        method,
+        origin,
+        target: path + search,
+        fields,
+        body: await request.text(),
+        address,
+      })
+      const answer = await app.handle(incoming, beginVisit({ method, path, requestId: headers.get('x-request-id') }))
+      const hasBody = method !== 'HEAD' && answer.status !== 204 && answer.status !== 304
+      return new Response(hasBody ? (answer.body as string) : null, answer)
+    },
+  }
 }
