@@ -162,8 +162,7 @@ export function createGraphQLHandler(options: GraphQLHandlerOptions): GraphQLHan
   const serveLong = async (request: Incoming, given: Partial<Entered & Begun>): Promise<Outgoing> => {
     const response = await yoga.fetch(toRequest(request), given)
     const { status } = response
-    // The server tells it.
-    const { 'content-length': _, ...headers } = Object.fromEntries(response.headers)
+    const headers = headersOf(response)
     const body = await response.text()
     const type = headers['content-type'] ?? ''
     if (status !== 200 || !jsonTypes.test(type)) return { status, headers, body }
@@ -190,6 +189,14 @@ function contextFor({ admission, db }: Entered): GraphQLContext {
   const { account, permissions } = admission.caller
   const domain = { db, account, permissions }
   return { domain, loaders: createLoaders(domain) }
+}
+
+/** All but the length, which the server tells. */
+function headersOf(response: Response): Record<string, string> {
+  const { 'content-length': _, ...headers } = Object.fromEntries(
+    [...response.headers].map(([name, value]) => [name.toLowerCase(), value] as const),
+  )
+  return headers
 }
 
 const maxContentTypes = 100
