@@ -257,7 +257,7 @@ describe('the short way', () => {
     ['a query', () => ({ query: 'query Known { organizations(first: 1) { nodes { name } } }' })],
     [
       'a query with variables',
-      { query: 'query Known($id: ID!) { node(id: $id) { id } }', variables: { id: 'T3I6MQ' } },
+      () => ({ query: 'query Known($id: ID!) { node(id: $id) { id } }', variables: { id: contact.gid } }),
     ],
     ['a mutation', () => ({ query: mutation })],
   ])('is taken by %s from the second time on', async (_, bodyOf) => {
