@@ -14,5 +14,10 @@ export function readFields<Row>(url: URL, known: Fields<Row>, byDefault: readonl
 }
 
 export function show<Row>(row: Row, known: Fields<Row>, names: readonly string[]): Record<string, unknown> {
-  return Object.fromEntries(names.map((name) => [name, known[name]!(row)]).filter(([, value]) => value !== undefined))
+  const shown: Record<string, unknown> = {}
+  for (const name of names) {
+    const value = known[name]!(row)
+    if (value !== undefined) shown[name] = value
+  }
+  return shown
 }

@@ -43,14 +43,14 @@ export function pageHeaders<Row>(
   perPage: number,
   total: number,
 ): Record<string, string> {
-  const link = (rel: string, cursor?: [name: string, row: Row]) => {
-    const target = new URL(url)
-    target.searchParams.delete(parameters.after)
-    target.searchParams.delete(parameters.before)
-    target.searchParams.set(parameters.perPage, String(perPage))
-    if (cursor) target.searchParams.set(cursor[0], encodeCursor(ordering, cursor[1]))
-    return `<${target.href}>; rel="${rel}"`
-  }
+  const search = new URLSearchParams(url.search)
+  search.delete(parameters.after)
+  search.delete(parameters.before)
+  search.set(parameters.perPage, String(perPage))
+  const target = `${url.origin}${url.pathname}?${search}`
+  // Cursors hold nothing that an address would have to escape.
+  const link = (rel: string, cursor?: [name: string, row: Row]) =>
+    `<${target}${cursor ? `&${cursor[0]}=${encodeCursor(ordering, cursor[1])}` : ''}>; rel="${rel}"`
   const first = page.rows[0]
   const last = page.rows.at(-1)
   return {

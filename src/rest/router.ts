@@ -67,11 +67,14 @@ export interface Found {
 export function createRouter({ routes, logUnexpected }: RouterOptions): Router {
   const table = routes.map((route) => ({ route, parts: route.path.split('/').slice(1) }))
 
-  const matchesOf = (parts: readonly string[]): Match[] =>
-    table.flatMap(({ route, parts: pattern }) => {
+  const matchesOf = (parts: readonly string[]): Match[] => {
+    const matches: Match[] = []
+    for (const { route, parts: pattern } of table) {
       const params = match(pattern, parts)
-      return params ? [{ route, params }] : []
-    })
+      if (params) matches.push({ route, params })
+    }
+    return matches
+  }
 
   return {
     find(request) {
@@ -109,9 +112,8 @@ async function answer(
 ): Promise<Outgoing> {
   if (!matches) throw plainError(400)
   if (matches.length === 0) throw plainError(404)
-  const allow = allowedMethods(matches.map(({ route }) => route.method))
-  if (request.method === 'OPTIONS') return { status: 204, headers: { allow } }
-  if (!found) throw plainError(405, { allow })
+  if (request.method === 'OPTIONS') return { status: 204, headers: { allow: allowedMethods(matches) } }
+  if (!found) throw plainError(405, { allow: allowedMethods(matches) })
   const { route, params } = found
   const type = route.type ?? 'application/json'
   const { headers, url } = request
@@ -154,8 +156,9 @@ function match(pattern: readonly string[], parts: readonly string[]): Record<str
   return params
 }
 
-function allowedMethods(methods: readonly string[]): string {
-  return [...methods.flatMap((method) => (method === 'GET' ? ['GET', 'HEAD'] : [method])), 'OPTIONS'].join(', ')
+function allowedMethods(matches: readonly Match[]): string {
+  const methods = matches.flatMap(({ route: { method } }) => (method === 'GET' ? ['GET', 'HEAD'] : [method]))
+  return [...methods, 'OPTIONS'].join(', ')
 }
 
 /** Whether the caller takes the media type: no Accept header takes anything, and the most specific range decides. */
