@@ -1,6 +1,8 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { type AppOptions, createApp } from '../../src/app.ts'
 import { createRateLimiter } from '../../src/auth/rate-limit.ts'
+import { ensureAccount } from '../../src/domain/accounts.ts'
+import { allPermissions } from '../../src/domain/context.ts'
 import { encodeId } from '../../src/domain/ids.ts'
 import { plausibleOrganization } from '../../src/domain/plausible.ts'
 import { seedOrganizations } from '../../src/domain/seed.ts'
@@ -288,8 +290,8 @@ describe('the short way', () => {
 
 describe('GraphQL by GET', () => {
   const query = encodeURIComponent('{ organizations(first: 2) { nodes { name contacts { totalCount } } } }')
-  const get = async (headers: Record<string, string> = {}, path = `/graphql?query=${query}`) => {
-    const response = await fetch(shortUrl + path, { headers: { accept: 'application/json', ...headers } })
+  const get = async (headers: Record<string, string> = {}, path = `/graphql?query=${query}`, url = shortUrl) => {
+    const response = await fetch(url + path, { headers: { accept: 'application/json', ...headers } })
     return { status: response.status, etag: response.headers.get('etag'), text: await response.text(), response }
   }
 
@@ -313,6 +315,17 @@ describe('GraphQL by GET', () => {
     expect(next).toMatchObject({ status: 200, etag: expect.not.stringContaining(etag!) })
     await aContact(database.ctx, id)
     expect(await get({ 'if-none-match': next.etag! })).toMatchObject({ status: 200 })
+  })
+
+  it('is not left out for another account that has heard of the tag', async () => {
+    const { etag, text } = await get()
+    const account = await ensureAccount(database.db, 'another')
+    const url = await start({ authenticate: async () => ({ account, permissions: allPermissions, key: undefined }) })
+
+    const theirs = await get({ 'if-none-match': etag! }, undefined, url)
+
+    expect(theirs).toMatchObject({ status: 200, text: '{"data":{"organizations":{"nodes":[]}}}' })
+    expect([theirs.etag, theirs.text]).not.toEqual([etag, text])
   })
 
   it('has no tag where it was refused', async () => {
