@@ -35,9 +35,8 @@ type Values = Record<string, unknown>
 export interface Run {
   readonly context: unknown
   readonly variables: Values
-  /** What depends on variables, by the places that the plans have for it; made when it is first asked for. */
-  readonly args: (Values | undefined)[]
-  readonly infos: (GraphQLResolveInfo | undefined)[]
+  /** What depends on the variables, by the place that the plan has for it. */
+  readonly made: unknown[]
   /** Goes on with the value once it is there. */
   later(promise: PromiseLike<unknown>, slot: Slot, write: Write): void
 }
@@ -65,10 +64,11 @@ interface FieldPlan {
   readonly write: Write
 }
 
-/** What is the same for every execution, or else made once for each. */
+/** What is the same for every execution, or else made once for each, when it is first asked for. */
 interface Source<Value> {
   readonly always: Value | undefined
-  of(run: Run): Value
+  readonly place: number
+  make(run: Run): Value
 }
 
 interface ObjectPlan {
@@ -160,13 +160,10 @@ export function planOperation(subject: Subject, rootType: GraphQLObjectType): Wr
       rootValue: undefined,
       operation,
     }
-    const place = places++
     return {
       always: hasVariables ? undefined : { ...same, variableValues: {} },
-      of: ({ infos, variables }) => {
-        infos[place] ??= { ...same, variableValues: variables }
-        return infos[place]
-      },
+      place: places++,
+      make: ({ variables }) => ({ ...same, variableValues: variables }),
     }
   }
 
@@ -179,17 +176,14 @@ export function planOperation(subject: Subject, rootType: GraphQLObjectType): Wr
     }
     const known = ofNode.get(field)
     if (known) return known
-    const place = places++
     const usesVariables = node.arguments?.some(({ value }) => hasVariable(value)) ?? false
-    const made: Source<Values> = {
+    const args: Source<Values> = {
       always: usesVariables ? undefined : deeplyFrozen(getArgumentValues(field, node, {})),
-      of: ({ args, variables }) => {
-        args[place] ??= getArgumentValues(field, node, variables)
-        return args[place]
-      },
+      place: places++,
+      make: ({ variables }) => getArgumentValues(field, node, variables),
     }
-    ofNode.set(field, made)
-    return made
+    ofNode.set(field, args)
+    return args
   }
 
   /** The field that a value is of, for what is beneath it. */
@@ -262,7 +256,14 @@ export function planOperation(subject: Subject, rootType: GraphQLObjectType): Wr
   return (run, slot, value) => writeFields(root, run, slot, value)
 }
 
-const valueFor = <Value>(run: Run, source: Source<Value>): Value => source.always ?? source.of(run)
+const valueFor = <Value>(run: Run, source: Source<Value>): Value =>
+  source.always ?? (run.made[source.place] as Value | undefined) ?? makeFor(run, source)
+
+function makeFor<Value>(run: Run, source: Source<Value>): Value {
+  const made = source.make(run)
+  run.made[source.place] = made
+  return made
+}
 
 function writeFields({ fields, end }: ObjectPlan, run: Run, slot: Slot, source: unknown): void {
   const { context } = run

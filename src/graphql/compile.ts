@@ -1,7 +1,6 @@
 import {
   type DocumentNode,
   type FragmentDefinitionNode,
-  type GraphQLResolveInfo,
   type GraphQLSchema,
   getVariableValues,
   Kind,
@@ -25,7 +24,7 @@ export interface CompiledQuery {
   run(context: GraphQLContext, variables: Record<string, unknown> | undefined): Promise<string | undefined>
 }
 
-/** Each set of values that the conditions take has a plan of its own; documents with many conditions have some of them. */
+/** Each set of values of the conditions has a plan of its own; where there would be more, the interpreter answers. */
 const maxPlans = 16
 
 /**
@@ -80,8 +79,8 @@ function conditionsOf(
   fragments: Record<string, FragmentDefinitionNode>,
 ): string[] | undefined {
   const names = new Set<string>()
-  const waiting: SelectionSetNode[] = [operation.selectionSet]
-  const seen = new Set(waiting)
+  // A set grows while it is gone through.
+  const seen = new Set<SelectionSetNode>([operation.selectionSet])
   for (const { selections } of seen) {
     for (const selection of selections) {
       if (selection.kind === Kind.FIELD && ['__schema', '__type'].includes(selection.name.value)) return undefined
@@ -90,16 +89,15 @@ function conditionsOf(
         for (const { value } of given ?? []) if (value.kind === Kind.VARIABLE) names.add(value.name.value)
       }
       const { selectionSet } = selection.kind === Kind.FRAGMENT_SPREAD ? fragments[selection.name.value]! : selection
-      // A set that grows while it is gone through is gone through to its new end.
       if (selectionSet) seen.add(selectionSet)
     }
   }
   return [...names]
 }
 
+/** One run of a query. Resolvers are called as soon as graphql would call them, so that loaders have the same batches. */
 class Execution implements Run {
-  readonly args: (Record<string, unknown> | undefined)[] = []
-  readonly infos: (GraphQLResolveInfo | undefined)[] = []
+  readonly made: unknown[] = []
   readonly context: unknown
   readonly variables: Record<string, unknown>
   private readonly answer = new Slot()

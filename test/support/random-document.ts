@@ -6,6 +6,7 @@ import {
   type GraphQLInputType,
   type GraphQLSchema,
   getNamedType,
+  isAbstractType,
   isCompositeType,
   isEnumType,
   isInputObjectType,
@@ -13,7 +14,6 @@ import {
   isNonNullType,
   isRequiredArgument,
   isRequiredInputField,
-  isUnionType,
 } from 'graphql'
 
 export interface RandomRequest {
@@ -109,7 +109,20 @@ export function randomRequest(schema: GraphQLSchema, random: () => number, ids: 
     return parts.length > 0 ? `(${parts.join(', ')})` : ''
   }
 
-  const directives = () => (chance(0.06) ? ` @${pick(['skip', 'include'])}(if: ${chance(0.5)})` : '')
+  const directives = () => {
+    if (!chance(0.06)) return ''
+    const name = pick(['skip', 'include'])
+    return ` @${name}(if: ${chance(0.5) ? chance(0.5) : condition()})`
+  }
+
+  /** A variable for a directive: it may have a default, but not be null. */
+  const condition = () => {
+    const name = `v${declared.length}`
+    const hasDefault = chance(0.5)
+    declared.push(`$${name}: ${hasDefault ? `Boolean = ${chance(0.5)}` : 'Boolean!'}`)
+    if (!hasDefault || chance(0.5)) variables[name] = hasDefault && chance(0.1) ? null : chance(0.5)
+    return `$${name}`
+  }
 
   /** Keys are few, so that some are used again; some are none. */
   const keyFor = (field: GraphQLField<unknown, unknown>) =>
@@ -122,8 +135,11 @@ export function randomRequest(schema: GraphQLSchema, random: () => number, ids: 
     const type = getNamedType(field.type)
     // Arguments that differ need names that do.
     const alias = field.args.length > 0 || chance(0.05) ? `a${fields}: ` : ''
-    const inner = isCompositeType(type) ? ` ${selectionOf(type, depth - 1)}` : ''
-    return `${alias}${field.name}${argumentsOf(field.args)}${keyFor(field)}${directives()}${inner}`
+    const head = `${alias}${field.name}${argumentsOf(field.args)}${keyFor(field)}`
+    if (!isCompositeType(type)) return `${head}${directives()}`
+    const whole = () => `${head}${directives()} ${selectionOf(type, depth - 1)}`
+    // Written twice, it is one field all the same.
+    return chance(0.1) ? `${whole()} ${whole()}` : whole()
   }
 
   const selectionOf = (type: GraphQLCompositeType, depth: number): string => {
@@ -134,16 +150,16 @@ export function randomRequest(schema: GraphQLSchema, random: () => number, ids: 
       const count = usable.length === 0 || fields > 120 ? 0 : 1 + below(3)
       for (let i = 0; i < count; i += 1) parts.push(fieldOf(pick(usable), depth))
     }
-    const members = isUnionType(type) || !('getFields' in type) ? type.getTypes() : [type]
-    if (fields < 120 && depth > 0 && chance(isUnionType(type) ? 0.9 : 0.15)) {
-      const member = pick(members)
-      const body = selectionOf(member, depth - 1)
+    if (fields < 120 && depth > 0 && chance(isAbstractType(type) ? 0.9 : 0.15)) {
+      const member = isAbstractType(type) ? pick(schema.getPossibleTypes(type)) : type
+      const on = pick([member, member, type, ...member.getInterfaces()])
+      const body = selectionOf(on, depth - 1)
       if (chance(0.5)) {
-        parts.push(`... on ${member.name}${directives()} ${body}`)
+        parts.push(`... on ${on.name}${directives()} ${body}`)
       } else {
         const name = `F${fragments.length}`
         fragments.push('')
-        fragments[Number(name.slice(1))] = `fragment ${name} on ${member.name} ${body}`
+        fragments[Number(name.slice(1))] = `fragment ${name} on ${on.name} ${body}`
         for (let i = 1 + below(2); i > 0; i -= 1) parts.push(`...${name}${directives()}`)
       }
     }
