@@ -1,10 +1,11 @@
 import { createConnection, type Socket } from 'node:net'
 import { setTimeout as delay } from 'node:timers/promises'
 import type { Options as PostgresOptions, Sql } from 'postgres'
+import { createBatches } from './batch.ts'
 import { ConstraintError, DatabaseUnavailable, DeadlineExceeded } from './errors.ts'
 import type { MigratorDatabase } from './migrate.ts'
 import { type Connect, type Connection, createPool, type Pool } from './pool.ts'
-import type { Cell, Statement } from './statement.ts'
+import type { Cell, Keys, Statement } from './statement.ts'
 
 /** The database as the rules see it: it runs one statement at a time, each of them whole or not at all. */
 export interface Database {
@@ -151,7 +152,11 @@ async function createDialer({ url, prepare, onStatement }: DatabaseOptions) {
         application_name: 'contacts-gateway',
         TimeZone: timeZone,
         // A pooler by transaction refuses settings that it does not know.
-        ...(prepare && statementTimeoutMs && { statement_timeout: statementTimeoutMs }),
+        ...(prepare && {
+          // Every statement has the same plan for all parameters, and making one takes longer than most of them.
+          plan_cache_mode: 'force_generic_plan',
+          ...(statementTimeoutMs && { statement_timeout: statementTimeoutMs }),
+        }),
       },
       onnotice: () => {},
       onclose: onClosed,
@@ -302,13 +307,20 @@ function createDatabase(
   /** Takes a connection and runs the statement on it, each for no longer than it may take. */
   const runOnce = async (
     text: string,
-    cells: readonly Cell[],
+    bind: () => readonly Cell[],
     scope: RequestScope | undefined,
     began: (at: number) => void,
   ) => {
     const left = scope ? scope.deadline - performance.now() : Number.POSITIVE_INFINITY
     if (left <= 0) throw new DeadlineExceeded('request', scope!.limitMs)
     const connection = await pool.acquire(Math.min(connectionMs, left))
+    let cells: readonly Cell[]
+    try {
+      cells = bind()
+    } catch (error) {
+      pool.release(connection)
+      throw error
+    }
     const startedAt = performance.now()
     began(startedAt)
     return new Promise<unknown[][]>((resolve, reject) => {
@@ -337,12 +349,12 @@ function createDatabase(
     })
   }
 
-  const run = async <Parameters, Row>(
-    statement: Statement<Parameters, Row>,
-    parameters: Parameters,
+  /** Runs a statement, again where that may help. */
+  const send = async (
+    statement: Pick<Statement<never, unknown>, 'name' | 'text' | 'repeatable'>,
+    bind: () => readonly Cell[],
     scope: RequestScope | undefined,
-  ): Promise<Row[]> => {
-    const cells = statement.bind(parameters)
+  ): Promise<unknown[][]> => {
     let mayHaveRun = false
     for (let tries = 0; ; tries += 1) {
       let startedAt = performance.now()
@@ -352,11 +364,11 @@ function createDatabase(
         scope?.onStatement?.(statement.name, startedAt, ms, outcome)
       }
       try {
-        const rows = await runOnce(statement.text, cells, scope, (at) => {
+        const rows = await runOnce(statement.text, bind, scope, (at) => {
           startedAt = at
         })
         tell('ok')
-        return rows.map(statement.row)
+        return rows
       } catch (error) {
         tell(outcomeOf(error))
         mayHaveRun ||= error instanceof DatabaseUnavailable && error.mayHaveRun
@@ -369,6 +381,19 @@ function createDatabase(
         await delay(pause)
       }
     }
+  }
+
+  const read = createBatches(send)
+
+  const run = async <Parameters, Row>(
+    statement: Statement<Parameters, Row>,
+    parameters: Parameters,
+    scope: RequestScope | undefined,
+  ): Promise<Row[]> => {
+    const isLate = scope !== undefined && scope.deadline <= performance.now()
+    if (statement.byKey && !isLate) return read(statement as never, parameters as Parameters & Keys, scope)
+    const cells = statement.bind(parameters)
+    return (await send(statement, () => cells, scope)).map(statement.row)
   }
 
   const onBehalfOf = (scope: RequestScope | undefined): Database => ({

@@ -22,6 +22,18 @@ export interface Statement<Parameters, Row> {
   readonly row: (cells: any) => Row
   /** Whether running it again does no harm, so that it is sent anew when a connection is lost under it. */
   readonly repeatable: boolean
+  /** Of a keyed read: its one row as lists by their key. */
+  readonly byKey?: ((columns: readonly unknown[]) => ReadonlyMap<number, readonly unknown[]>) | undefined
+}
+
+/**
+ * A read of what belongs to each of several keys; running it brings a list for each key, in their order. Those that differ
+ * in nothing but their keys may be sent as one statement, so the rows have several readers, and nobody may change them.
+ */
+export type KeyedRead<Parameters, Row> = Statement<Parameters & Keys, readonly Row[]>
+
+export interface Keys {
+  readonly keys: readonly number[]
 }
 
 /** A parameter as both drivers take it. */
@@ -67,6 +79,54 @@ export function defineRead<Parameters extends Record<string, ParameterValue>, Ro
   row: Statement<Parameters, Row>['row'],
 ): Statement<Parameters, Row> {
   return defineStatement(name, query, row, true)
+}
+
+/**
+ * Defines a read of what belongs to each of `param('keys', 'bigint[]')`. `queryOf` is given the columns that `row` takes,
+ * to select them after the key. The rows of a key stay in the order of the query; instants come as texts.
+ *
+ * What is sent is each column as one JSON array: the driver then reads a few long cells, and not many short ones, which
+ * takes a third of its time for hundreds of rows.
+ */
+export function defineKeyedRead<Parameters extends Record<string, ParameterValue>, Row>(
+  name: string,
+  columns: readonly SQL[],
+  queryOf: (columns: SQL) => SQL,
+  // biome-ignore lint/suspicious/noExplicitAny: a cell has the type of its column, which only the statement knows
+  row: (cells: any, key: number) => Row,
+): KeyedRead<Parameters, Row> {
+  const names = ['key', ...columns.map((_, i) => `c${i}`)]
+  const answer = sql.raw(names.map((column) => `json_agg(${column})`).join(', '))
+  const read = defineRead<Parameters & { keys: readonly number[] }, readonly Row[]>(
+    name,
+    sql`select ${answer} from (${queryOf(sql.join([...columns], sql`, `))}) as found(${sql.raw(names.join(', '))})`,
+    () => [],
+  )
+  return { ...read, byKey: (found) => listsByKey(found as (unknown[] | null)[], row) }
+}
+
+function listsByKey<Row>(
+  [keys, ...columns]: readonly (unknown[] | null)[],
+  row: (cells: unknown[], key: number) => Row,
+) {
+  const lists = new Map<number, Row[]>()
+  // Without any row, the aggregates are null.
+  if (!keys) return lists
+  const width = columns.length
+  for (let i = 0; i < keys.length; i += 1) {
+    const key = keys[i] as number
+    const cells = new Array<unknown>(width)
+    for (let column = 0; column < width; column += 1) cells[column] = columns[column]![i]
+    const list = lists.get(key)
+    if (list) list.push(row(cells, key))
+    else lists.set(key, [row(cells, key)])
+  }
+  return lists
+}
+
+/** These columns of a table or a common table expression. */
+export function columnsOf(from: string, names: readonly string[]): SQL[] {
+  return names.map((name) => sql.raw(`${from}.${name}`))
 }
 
 /** A named parameter with its PostgreSQL type, e.g. `param('ids', 'bigint[]')`. */

@@ -1,18 +1,26 @@
 import { sql } from 'drizzle-orm'
 import { z } from 'zod'
-import { param } from '../db/statement.ts'
-import { type Channel, contactChannel, contactLabel, contactLookups, contacts, type Label } from '../db/tables.ts'
+import { columnsOf, param } from '../db/statement.ts'
+import {
+  type Channel,
+  contactChannel,
+  contactLabel,
+  contactLookups,
+  contacts,
+  type Label,
+  organizations,
+} from '../db/tables.ts'
 import { channelNames, channels } from './channels.ts'
-import { type Contact, contactColumns, toContact } from './contacts.ts'
+import { type Contact, type ContactSummary, detailNames, summaryNames, toListed, toSummary } from './contacts.ts'
 import type { Context } from './context.ts'
-import { filterOf, type Listing, readCounts, readPages } from './listing.ts'
+import { filterOf, type Listing, readCounts, readCountsOfOwners, readPages } from './listing.ts'
 import { type Ordering, type Page, type PageRequest, pageFields, toPageRequest } from './page.ts'
 import { flag, report, storableText } from './parse.ts'
 
 export const defaultContactPageSize = 100
 
 /** The list order of an organization: by channel, then by label, then by id. */
-export const listOrder: Ordering<Contact> = {
+export const listOrder: Ordering<ContactSummary> = {
   tag: 'contacts',
   columns: [
     { column: sql.raw('c.channel'), type: 'contact_channel' },
@@ -27,7 +35,7 @@ export const listOrder: Ordering<Contact> = {
 }
 
 /** Search results are ordered by id, that is by age. */
-export const searchOrder: Ordering<Contact> = {
+export const searchOrder: Ordering<ContactSummary> = {
   tag: 'search',
   columns: [{ column: sql.raw('l.contact_id'), type: 'bigint' }],
   position: (contact) => [contact.id],
@@ -51,21 +59,32 @@ export const contactListArguments = z.object({ ...pageFields, filter: filterFiel
   filter: given.filter ?? {},
 }))
 
-const toFilter = (given: ContactFilter) =>
+const ofChannels = sql`c.channel = any(${param('channels', 'contact_channel[]')})`
+const ofLabels = sql`c.label = any(${param('labels', 'contact_label[]')})`
+const ofIntegration = sql`c.integration = ${param('integration', 'boolean')}`
+
+const toFilter = ({ channels, labels, integration }: ContactFilter) =>
   filterOf({
-    channels: { where: sql`c.channel = any(${param('channels', 'contact_channel[]')})`, value: given.channels },
-    labels: { where: sql`c.label = any(${param('labels', 'contact_label[]')})`, value: given.labels },
-    integration: { where: sql`c.integration = ${param('integration', 'boolean')}`, value: given.integration },
+    channels: { where: ofChannels, value: channels },
+    labels: { where: ofLabels, value: labels },
+    integration: { where: ofIntegration, value: integration },
   })
 
-const contactList: Listing<Contact> = {
+/** Of which no more is read than lists mostly show. */
+const summaryList: Listing<ContactSummary> = {
   name: 'contacts',
   permission: 'contacts:read',
-  columns: contactColumns('c'),
+  columns: columnsOf('c', summaryNames),
   from: sql`${contacts} c`,
   account: sql.raw('c.account_id'),
   owner: sql.raw('c.organization_id'),
-  row: toContact,
+  row: toSummary,
+}
+
+const contactList: Listing<Contact> = {
+  ...summaryList,
+  columns: columnsOf('c', [...summaryNames, ...detailNames]),
+  row: toListed,
 }
 
 /** A page of the contacts of each organization, in list order. */
@@ -78,6 +97,16 @@ export function contactPages(
   return readPages(ctx, contactList, organizationIds, { page, ordering: listOrder, filter: toFilter(filter) })
 }
 
+/** The same pages, with no more of each contact than lists mostly show. */
+export function contactSummaryPages(
+  ctx: Context,
+  organizationIds: readonly number[],
+  page: PageRequest,
+  filter: ContactFilter,
+): Promise<Page<ContactSummary>[]> {
+  return readPages(ctx, summaryList, organizationIds, { page, ordering: listOrder, filter: toFilter(filter) })
+}
+
 /** How many contacts each organization has under the filter. */
 export function countContacts(
   ctx: Context,
@@ -85,6 +114,16 @@ export function countContacts(
   filter: ContactFilter,
 ): Promise<number[]> {
   return readCounts(ctx, contactList, organizationIds, toFilter(filter))
+}
+
+const isOrganization = sql`exists (
+    select from ${organizations} o where o.account_id = ${param('account', 'bigint')} and o.id = owner.id
+  )`
+
+/** How many contacts the organization has under the filter; undefined where there is no such organization. */
+export async function countContactsOf(ctx: Context, id: number, filter: ContactFilter): Promise<number | undefined> {
+  const [count] = await readCountsOfOwners(ctx, contactList, isOrganization, [id], toFilter(filter))
+  return count
 }
 
 // The reverse look-up: who has this number, e-mail address or website?
@@ -111,18 +150,18 @@ export type ContactSearch = z.output<typeof contactSearchArguments>['search']
 const searchList: Listing<Contact> = {
   name: 'contact_search',
   permission: 'contacts:read',
-  columns: contactColumns('c'),
+  columns: columnsOf('c', ['organization_id', ...summaryNames, ...detailNames]),
   from: sql`${contactLookups} l join ${contacts} c on c.account_id = l.account_id and c.id = l.contact_id`,
   account: sql.raw('l.account_id'),
   owner: sql.raw('l.account_id'),
-  row: toContact,
+  row: ([organizationId, ...cells]) => toListed(cells, organizationId),
 }
 
+const ofChannel = sql`l.channel = ${param('channel', 'contact_channel')}`
+const underKey = sql`l.key = ${param('key', 'text')}`
+
 const toSearchFilter = ({ channel, key }: ContactSearch) =>
-  filterOf({
-    channel: { where: sql`l.channel = ${param('channel', 'contact_channel')}`, value: channel },
-    key: { where: sql`l.key = ${param('key', 'text')}`, value: key },
-  })
+  filterOf({ channel: { where: ofChannel, value: channel }, key: { where: underKey, value: key } })
 
 /** A page of the contacts that are found under the key, whatever organization they belong to. */
 export async function searchContacts(ctx: Context, search: ContactSearch, page: PageRequest): Promise<Page<Contact>> {

@@ -1,6 +1,6 @@
 import { sql } from 'drizzle-orm'
 import { z } from 'zod'
-import { defineRead, type ParameterValue, param } from '../db/statement.ts'
+import { columnsOf, defineKeyedRead, type ParameterValue, param } from '../db/statement.ts'
 import {
   type Channel,
   contactLabel,
@@ -17,30 +17,51 @@ import { idOf } from './ids.ts'
 import { expectedVersion, flag, instant, line, parse, quote, report } from './parse.ts'
 import { defineWrite, runWrite, type Unless } from './writes.ts'
 
-export interface Contact {
-  __typename: ChannelRule['typename']
-  id: number
-  organizationId: number
-  channel: Channel
-  label: Label
+/** What lists show of a contact. */
+export interface ContactSummary {
+  readonly __typename: ChannelRule['typename']
+  readonly id: number
+  readonly organizationId: number
+  readonly channel: Channel
+  readonly label: Label
   /** The text as entered, whatever the channel. */
-  value: string
-  integration: boolean
-  /** From 1; one more with each change. */
-  version: number
-  createdAt: Date
-  updatedAt: Date
+  readonly value: string
+  readonly integration: boolean
 }
 
-/** The columns that `toContact` reads, in its order, from a table or a common table expression of this name. */
-export const contactColumns = (from: string) =>
-  sql.raw(
-    ['id', 'organization_id', 'channel', 'label', 'value', 'integration', 'version', 'created_at', 'updated_at']
-      .map((column) => `${from}.${column}`)
-      .join(', '),
-  )
+export interface Contact extends ContactSummary {
+  /** From 1; one more with each change. */
+  readonly version: number
+  readonly createdAt: Date
+  readonly updatedAt: Date
+}
 
-type ContactCells = [number, number, Channel, Label, string, boolean, number, Date | string, Date | string]
+/** The columns of a summary beside the organization, in the order in which `toSummary` reads them. */
+export const summaryNames = ['id', 'channel', 'label', 'value', 'integration']
+
+/** What a contact has beyond its summary. */
+export const detailNames = ['version', 'created_at', 'updated_at']
+
+/** The columns that `toContact` reads, in its order. */
+const contactNames = ['id', 'organization_id', 'channel', 'label', 'value', 'integration', ...detailNames]
+
+/** The same from a table or a common table expression of this name. */
+export const contactColumns = (from: string) => sql.join(columnsOf(from, contactNames), sql`, `)
+
+type SummaryCells = [number, Channel, Label, string, boolean]
+type DetailCells = [number, Date | string, Date | string]
+type ContactCells = [number, number, Channel, Label, string, boolean, ...DetailCells]
+
+export function toSummary(
+  [id, channel, label, value, integration]: SummaryCells,
+  organizationId: number,
+): ContactSummary {
+  return { __typename: channels[channel].typename, id, organizationId, channel, label, value, integration }
+}
+
+/** The columns of a summary, followed by those of the details. */
+export const toListed = ([id, ...cells]: [...SummaryCells, ...DetailCells], organizationId: number): Contact =>
+  toContact([id, organizationId, ...cells])
 
 export function toContact(cells: ContactCells): Contact {
   const [id, organizationId, channel, label, value, integration, version, createdAt, updatedAt] = cells
@@ -51,17 +72,18 @@ export function toContact(cells: ContactCells): Contact {
 
 const account = param('account', 'bigint')
 
-const contactsById = defineRead<{ account: number; ids: readonly number[] }, Contact>(
+const contactsById = defineKeyedRead<{ account: number }, Contact>(
   'contacts_by_id',
-  sql`select ${contactColumns('c')} from ${contacts} c
-    where c.account_id = ${account} and c.id = any(${param('ids', 'bigint[]')})`,
+  columnsOf('c', contactNames),
+  (columns) => sql`select c.id, ${columns} from ${contacts} c
+    where c.account_id = ${account} and c.id = any(${param('keys', 'bigint[]')})`,
   toContact,
 )
 
-/** The contacts with these ids, in no particular order; ids that name none are left out. */
+/** The contacts with these ids, in their order; ids that name none are left out. */
 export async function findContacts(ctx: Context, ids: readonly number[]): Promise<Contact[]> {
   requirePermission(ctx, 'contacts:read')
-  return ctx.db.run(contactsById, { account: ctx.account, ids })
+  return (await ctx.db.run(contactsById, { account: ctx.account, keys: ids })).flat()
 }
 
 // What a contact is made of, as every door sends it: `{ telephone: { label, value, integration } }`.

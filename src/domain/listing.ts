@@ -1,22 +1,22 @@
 import { type SQL, sql } from 'drizzle-orm'
-import { defineRead, type ParameterValue, param, type Statement } from '../db/statement.ts'
+import { defineKeyedRead, type KeyedRead, type ParameterValue, param } from '../db/statement.ts'
 import type { Permission } from '../db/tables.ts'
 import { type Context, requirePermission } from './context.ts'
 import type { Ordering, Page, PageRequest, Position } from './page.ts'
 
 /** A list that is read in pages: where its rows come from, and whose list it is. */
 export interface Listing<Row> {
-  /** For logs and metrics; unique among the listings. */
+  /** For logs and metrics. */
   readonly name: string
   /** What it takes to read it. */
   readonly permission: Permission
-  readonly columns: SQL
+  readonly columns: readonly SQL[]
   readonly from: SQL
   /** The column that names the account, and the one that names the owner: the object whose list this is. */
   readonly account: SQL
   readonly owner: SQL
   // biome-ignore lint/suspicious/noExplicitAny: cells have the types of the listing's columns
-  readonly row: (cells: any) => Row
+  readonly row: (cells: any, owner: number) => Row
 }
 
 /** Conditions on the rows of a list. `shape` names all that their SQL depends on. */
@@ -49,18 +49,31 @@ export function filterOf(conditions: Record<string, Condition | false>): Filter 
 
 type Parameters = Record<string, ParameterValue>
 
-/** Statements by what they ask; the number of shapes is bounded by the schema, not by the callers. */
-const pageStatements = new Map<string, Statement<Parameters, [owner: number, row: unknown]>>()
-const countStatements = new Map<string, Statement<Parameters, [owner: number, count: number]>>()
+/** Statements of each listing, by what they ask; the number of shapes is bounded by the schema, not by the callers. */
+const pageStatements = new Map<Listing<unknown>, Map<string, KeyedRead<Parameters, unknown>>>()
+const countStatements = new Map<Listing<unknown>, Map<string, KeyedRead<Parameters, number>>>()
 
-function memoize<Value>(known: Map<string, Value>, key: string, make: () => Value): Value {
-  let value = known.get(key)
+function memoize<Value>(
+  known: Map<Listing<unknown>, Map<string, Value>>,
+  listing: Listing<unknown>,
+  shape: string,
+  make: () => Value,
+): Value {
+  let ofListing = known.get(listing)
+  if (ofListing === undefined) {
+    ofListing = new Map()
+    known.set(listing, ofListing)
+  }
+  let value = ofListing.get(shape)
   if (value === undefined) {
     value = make()
-    known.set(key, value)
+    ofListing.set(shape, value)
   }
   return value
 }
+
+const owners = sql`unnest(${param('keys', 'bigint[]')}) as owner(id)`
+const ownerId = sql.raw('owner.id')
 
 const whereOf = (listing: Listing<unknown>, ofOwner: SQL, more: readonly SQL[]) =>
   sql.join(
@@ -75,13 +88,12 @@ const whereOf = (listing: Listing<unknown>, ofOwner: SQL, more: readonly SQL[]) 
 export async function readPages<Row>(
   ctx: Context,
   listing: Listing<Row>,
-  owners: readonly number[],
-  request: { page: PageRequest; ordering: Ordering<Row>; descending?: boolean; filter: Filter },
+  keys: readonly number[],
+  request: { page: PageRequest; ordering: Ordering<NoInfer<Row>>; descending?: boolean; filter: Filter },
 ): Promise<Page<Row>[]> {
   requirePermission(ctx, listing.permission)
   const { page, ordering, descending = false, filter } = request
   const shape = [
-    listing.name,
     ordering.tag,
     descending,
     page.backward,
@@ -89,20 +101,18 @@ export async function readPages<Row>(
     page.before !== null,
     filter.shape,
   ].join()
-  const statement = memoize(pageStatements, shape, () =>
+  const statement = memoize(pageStatements, listing, shape, () =>
     pageStatement(listing, ordering as Ordering<unknown>, descending, page, filter),
   )
-  const rows = await ctx.db.run(statement, {
+  const found = await ctx.db.run(statement, {
     ...filter.parameters,
     ...positionParameters('after', page.after),
     ...positionParameters('before', page.before),
     account: ctx.account,
-    owners,
+    keys,
     limit: page.limit + 1,
   })
-  const byOwner = new Map<number, Row[]>(owners.map((id) => [id, []]))
-  for (const [owner, row] of rows) byOwner.get(owner)!.push(row as Row)
-  return owners.map((id) => toPage(byOwner.get(id)!, page))
+  return found.map((rows) => toPage(rows as readonly Row[], page))
 }
 
 function pageStatement(
@@ -111,14 +121,14 @@ function pageStatement(
   descending: boolean,
   page: PageRequest,
   filter: Filter,
-): Statement<Parameters, [owner: number, row: unknown]> {
+): KeyedRead<Parameters, unknown> {
   const columns = ordering.columns.map(({ column }) => column)
   const beyond = (cursor: 'after' | 'before') => {
     const position = ordering.columns.map(({ type }, i) => param(`${cursor}${i}`, type))
     const operator = sql.raw((cursor === 'after') !== descending ? '>' : '<')
     return sql`(${sql.join(columns, sql`, `)}) ${operator} (${sql.join(position, sql`, `)})`
   }
-  const where = whereOf(listing, sql.raw('owner.id'), [
+  const where = whereOf(listing, ownerId, [
     ...filter.conditions,
     ...(page.after ? [beyond('after')] : []),
     ...(page.before ? [beyond('before')] : []),
@@ -128,12 +138,13 @@ function pageStatement(
     columns.map((column) => sql`${column} ${direction}`),
     sql`, `,
   )
-  return defineRead(
+  return defineKeyedRead(
     `${listing.name}_page`,
-    sql`select owner.id, page.* from unnest(${param('owners', 'bigint[]')}) as owner(id) cross join lateral (
-      select ${listing.columns} from ${listing.from} where ${where} order by ${order} limit ${param('limit', 'integer')}
+    listing.columns,
+    (shown) => sql`select owner.id, page.* from ${owners} cross join lateral (
+      select ${shown} from ${listing.from} where ${where} order by ${order} limit ${param('limit', 'integer')}
     ) page`,
-    ([id, ...cells]) => [id, listing.row(cells)],
+    listing.row,
   )
 }
 
@@ -141,7 +152,7 @@ const positionParameters = (name: string, position: Position | null): Parameters
   Object.fromEntries(position?.map((value, i) => [`${name}${i}`, value]) ?? [])
 
 /** One row more than asked for tells whether there is another page. */
-function toPage<Row>(found: Row[], page: PageRequest): Page<Row> {
+function toPage<Row>(found: readonly Row[], page: PageRequest): Page<Row> {
   const more = found.length > page.limit
   const rows = more ? found.slice(0, page.limit) : found
   return page.backward
@@ -153,19 +164,42 @@ function toPage<Row>(found: Row[], page: PageRequest): Page<Row> {
 export async function readCounts(
   ctx: Context,
   listing: Listing<unknown>,
-  owners: readonly number[],
+  keys: readonly number[],
   filter: Filter,
 ): Promise<number[]> {
+  const counts = await countRows(ctx, listing, keys, filter, undefined)
+  return counts.map(([count = 0]) => count)
+}
+
+/** The same; undefined for an owner that is none, by a condition on `owner.id`. */
+export async function readCountsOfOwners(
+  ctx: Context,
+  listing: Listing<unknown>,
+  isOwner: SQL,
+  keys: readonly number[],
+  filter: Filter,
+): Promise<(number | undefined)[]> {
+  const counts = await countRows(ctx, listing, keys, filter, isOwner)
+  return counts.map(([count]) => count)
+}
+
+async function countRows(
+  ctx: Context,
+  listing: Listing<unknown>,
+  keys: readonly number[],
+  filter: Filter,
+  isOwner: SQL | undefined,
+): Promise<(readonly number[])[]> {
   requirePermission(ctx, listing.permission)
-  const statement = memoize(countStatements, [listing.name, filter.shape].join(), () =>
-    defineRead<Parameters, [owner: number, count: number]>(
+  const shape = [filter.shape, isOwner !== undefined].join()
+  const statement = memoize(countStatements, listing, shape, () => {
+    const where = whereOf(listing, ownerId, filter.conditions)
+    return defineKeyedRead<Parameters, number>(
       `${listing.name}_count`,
-      sql`select ${listing.owner}, count(*) from ${listing.from}
-        where ${whereOf(listing, sql`any(${param('owners', 'bigint[]')})`, filter.conditions)}
-        group by ${listing.owner}`,
-      (cells) => cells,
-    ),
-  )
-  const counts = new Map(await ctx.db.run(statement, { ...filter.parameters, account: ctx.account, owners }))
-  return owners.map((id) => counts.get(id) ?? 0)
+      [sql`(select count(*) from ${listing.from} where ${where})`],
+      (count) => sql`select owner.id, ${count} from ${owners} where ${isOwner ?? sql`true`}`,
+      ([count]) => count,
+    )
+  })
+  return ctx.db.run(statement, { ...filter.parameters, account: ctx.account, keys })
 }

@@ -1,10 +1,10 @@
-import { sql } from 'drizzle-orm'
+import { type SQL, sql } from 'drizzle-orm'
 import { z } from 'zod'
-import { param } from '../db/statement.ts'
-import { organizations } from '../db/tables.ts'
+import { columnsOf, param } from '../db/statement.ts'
+import { maxLength, organizations } from '../db/tables.ts'
 import type { Context } from './context.ts'
 import { filterOf, type Listing, readCounts, readPages } from './listing.ts'
-import { type Organization, organizationColumns, toOrganization } from './organizations.ts'
+import { type Organization, organizationNames, toOrganization } from './organizations.ts'
 import { type Ordering, type Page, type PageRequest, pageFields, toPageRequest } from './page.ts'
 import { flag, storableText } from './parse.ts'
 
@@ -82,20 +82,36 @@ export const organizationListArguments = z
     }
   })
 
-const toFilter = (given: OrganizationFilter) =>
+const lastCharacters = `repeat(chr(${0x10ffff}), ${maxLength.organizationName})`
+
+/**
+ * The texts that begin with a prefix also as a range of the index: a plan that is made for any prefix knows no other way.
+ * Behind the prefix nothing comes after the last character there is, as often as a name is long.
+ */
+const beginsWith = (column: SQL, prefix: SQL) =>
+  sql`starts_with(${column}, ${prefix}) and ${column} between ${prefix} and ${prefix} || ${sql.raw(lastCharacters)}`
+
+const ofPrefix = beginsWith(sql.raw('o.name'), param('namePrefix', 'text'))
+const ofDisabled = sql`o.disabled = ${param('disabled', 'boolean')}`
+const atRoot = sql`o.parent_id is null`
+const beneathAnother = sql`o.parent_id is not null`
+const ofSource = sql`o.source = ${param('source', 'text')}`
+const ofSourceId = sql`o.source_id = ${param('sourceID', 'text')}`
+
+const toFilter = ({ namePrefix, disabled, root, source, sourceID }: OrganizationFilter) =>
   filterOf({
-    namePrefix: { where: sql`starts_with(o.name, ${param('namePrefix', 'text')})`, value: given.namePrefix },
-    disabled: { where: sql`o.disabled = ${param('disabled', 'boolean')}`, value: given.disabled },
-    root: given.root === true && { where: sql`o.parent_id is null` },
-    beneath: given.root === false && { where: sql`o.parent_id is not null` },
-    source: { where: sql`o.source = ${param('source', 'text')}`, value: given.source },
-    sourceID: { where: sql`o.source_id = ${param('sourceID', 'text')}`, value: given.sourceID },
+    namePrefix: { where: ofPrefix, value: namePrefix },
+    disabled: { where: ofDisabled, value: disabled },
+    root: root === true && { where: atRoot },
+    beneath: root === false && { where: beneathAnother },
+    source: { where: ofSource, value: source },
+    sourceID: { where: ofSourceId, value: sourceID },
   })
 
 const allOrganizations: Listing<Organization> = {
   name: 'organizations',
   permission: 'organizations:read',
-  columns: organizationColumns('o'),
+  columns: columnsOf('o', organizationNames),
   from: sql`${organizations} o`,
   account: sql.raw('o.account_id'),
   owner: sql.raw('o.account_id'),

@@ -1,7 +1,7 @@
 import { sql } from 'drizzle-orm'
 import { z } from 'zod'
 import { ConstraintError } from '../db/errors.ts'
-import { defineRead, Json, type ParameterValue, param } from '../db/statement.ts'
+import { columnsOf, defineKeyedRead, Json, type ParameterValue, param } from '../db/statement.ts'
 import { maxLength, organizations } from '../db/tables.ts'
 import { type Context, requirePermission } from './context.ts'
 import { type Issue, NotFoundError, ValidationError } from './errors.ts'
@@ -10,24 +10,31 @@ import { flag, instant, line, parse } from './parse.ts'
 import { defineWrite, runWrite, type Write } from './writes.ts'
 
 export interface Organization {
-  __typename: 'Organization'
-  id: number
-  name: string
-  parentId: number | null
-  disabled: boolean
-  source: string | null
-  sourceId: string | null
-  createdAt: Date
-  updatedAt: Date
+  readonly __typename: 'Organization'
+  readonly id: number
+  readonly name: string
+  readonly parentId: number | null
+  readonly disabled: boolean
+  readonly source: string | null
+  readonly sourceId: string | null
+  readonly createdAt: Date
+  readonly updatedAt: Date
 }
 
-/** The columns that `toOrganization` reads, in its order, from a table or a common table expression of this name. */
-export const organizationColumns = (from: string) =>
-  sql.raw(
-    ['id', 'name', 'parent_id', 'disabled', 'source', 'source_id', 'created_at', 'updated_at']
-      .map((column) => `${from}.${column}`)
-      .join(', '),
-  )
+/** The columns of an organization, in the order in which `toOrganization` reads them. */
+export const organizationNames = [
+  'id',
+  'name',
+  'parent_id',
+  'disabled',
+  'source',
+  'source_id',
+  'created_at',
+  'updated_at',
+]
+
+/** The columns that `toOrganization` reads, from a table or a common table expression of this name. */
+const organizationColumns = (from: string) => sql.join(columnsOf(from, organizationNames), sql`, `)
 
 type OrganizationCells = [
   id: number,
@@ -48,56 +55,41 @@ export function toOrganization(cells: OrganizationCells): Organization {
 
 const account = param('account', 'bigint')
 
-const organizationsById = defineRead<{ account: number; ids: readonly number[] }, Organization>(
+const organizationsById = defineKeyedRead<{ account: number }, Organization>(
   'organizations_by_id',
-  sql`select ${organizationColumns('o')} from ${organizations} o
-    where o.account_id = ${account} and o.id = any(${param('ids', 'bigint[]')})`,
+  columnsOf('o', organizationNames),
+  (columns) => sql`select o.id, ${columns} from ${organizations} o
+    where o.account_id = ${account} and o.id = any(${param('keys', 'bigint[]')})`,
   toOrganization,
 )
 
-/** The organizations with these ids, in no particular order; ids that name none are left out. */
+/** The organizations with these ids, in their order; ids that name none are left out. */
 export async function findOrganizations(ctx: Context, ids: readonly number[]): Promise<Organization[]> {
   requirePermission(ctx, 'organizations:read')
-  return ctx.db.run(organizationsById, { account: ctx.account, ids })
+  return (await ctx.db.run(organizationsById, { account: ctx.account, keys: ids })).flat()
 }
 
-const existsStatement = defineRead<{ account: number; id: number }, boolean>(
-  'organization_exists',
-  sql`select exists (select from ${organizations} where account_id = ${account} and id = ${param('id', 'bigint')})`,
-  ([isThere]) => isThere,
-)
-
-/** Whether there is an organization whose contacts a caller may ask for. Nothing of it is shown. */
-export async function organizationExists(ctx: Context, id: number): Promise<boolean> {
-  requirePermission(ctx, 'contacts:read')
-  const [isThere] = await ctx.db.run(existsStatement, { account: ctx.account, id })
-  return isThere!
-}
-
-const ancestorsStatement = defineRead<
-  { account: number; ids: readonly number[] },
-  { of: number; ancestor: Organization }
->(
+/** Each parent is looked up by its key: at a guess of how many there are, a join may read the whole table. */
+const ancestorsStatement = defineKeyedRead<{ account: number }, Organization>(
   'organization_ancestors',
-  sql`with recursive up as (
+  columnsOf('up', organizationNames),
+  (columns) => sql`with recursive up as (
       select o.id as of, 0 as distance, ${organizationColumns('o')} from ${organizations} o
-      where o.account_id = ${account} and o.id = any(${param('ids', 'bigint[]')})
+      where o.account_id = ${account} and o.id = any(${param('keys', 'bigint[]')})
       union all
-      select up.of, up.distance + 1, ${organizationColumns('o')} from up
-      join ${organizations} o on o.account_id = ${account} and o.id = up.parent_id
+      select up.of, up.distance + 1, parent.* from up cross join lateral (
+        select ${organizationColumns('o')} from ${organizations} o
+        where o.account_id = ${account} and o.id = up.parent_id limit 1
+      ) parent
     )
-    select up.of, ${organizationColumns('up')} from up where up.distance > 0 order by up.distance desc`,
-  ([of, ...cells]) => ({ of, ancestor: toOrganization(cells) }),
+    select up.of, ${columns} from up where up.distance > 0 order by up.distance desc`,
+  toOrganization,
 )
 
 /** For each organization those above it, from the root down to its parent. */
-export async function findAncestors(ctx: Context, ids: readonly number[]): Promise<Organization[][]> {
+export async function findAncestors(ctx: Context, ids: readonly number[]): Promise<(readonly Organization[])[]> {
   requirePermission(ctx, 'organizations:read')
-  const byId = new Map<number, Organization[]>(ids.map((id) => [id, []]))
-  for (const { of, ancestor } of await ctx.db.run(ancestorsStatement, { account: ctx.account, ids })) {
-    byId.get(of)!.push(ancestor)
-  }
-  return ids.map((id) => byId.get(id)!)
+  return ctx.db.run(ancestorsStatement, { account: ctx.account, keys: ids })
 }
 
 // Creating and changing.

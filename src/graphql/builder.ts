@@ -1,7 +1,7 @@
 import SchemaBuilder from '@pothos/core'
-import ValidationPlugin from '@pothos/plugin-validation'
+import ValidationPlugin, { type StandardSchemaV1 } from '@pothos/plugin-validation'
 import { GraphQLError } from 'graphql'
-import type { core } from 'zod'
+import type { core, z } from 'zod'
 import type { Context } from '../domain/context.ts'
 import { toIssues } from '../domain/parse.ts'
 import { badUserInput } from './errors.ts'
@@ -46,6 +46,25 @@ builder.scalarType('SafeInt', {
     throw new GraphQLError('SafeInt is not taken as input.')
   },
 })
+
+/**
+ * A schema for the arguments of a field, which parses each object of them once: an executor may hand the same one to the
+ * field of every row. What comes out is the same object, too, and nobody may change it.
+ */
+export function parsedOnce<Schema extends z.ZodType>(schema: Schema): StandardSchemaV1<unknown, z.output<Schema>> {
+  const { validate, ...standard } = schema['~standard']
+  const known = new WeakMap<object, ReturnType<typeof validate>>()
+  return {
+    '~standard': {
+      ...standard,
+      validate(args) {
+        const parsed = known.get(args as object) ?? validate(args)
+        known.set(args as object, parsed)
+        return parsed as StandardSchemaV1.Result<z.output<Schema>>
+      },
+    },
+  }
+}
 
 export const Query = builder.queryType({ description: 'Where every query begins.' })
 builder.mutationType({

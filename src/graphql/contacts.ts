@@ -5,16 +5,16 @@ import {
   contactSearchArguments,
   countFound,
   defaultContactPageSize,
-  listOrder,
   searchContacts,
   searchOrder,
 } from '../domain/contact-lists.ts'
 import type { Contact as ContactRow } from '../domain/contacts.ts'
 import { idOf } from '../domain/ids.ts'
 import { findNumbers } from '../domain/telephone.ts'
-import { builder } from './builder.ts'
+import { builder, parsedOnce } from './builder.ts'
 import { Organization, organizationOf } from './organizations.ts'
-import { defineConnection, Node, pageArguments, pageOf } from './relay.ts'
+import { type Connection, defineConnection, Node, pageArguments, pageOf } from './relay.ts'
+import { selectsAnyOf } from './selection.ts'
 
 const upper = (name: string) => name.toUpperCase()
 
@@ -100,6 +100,9 @@ export const Contact = builder.unionType('Contact', {
 
 const ContactConnection = defineConnection<ContactRow>('Contact', Contact, 'contacts')
 
+/** The fields that take more than the summary of a contact. */
+const selectsDetails = selectsAnyOf('version', 'createdAt', 'updatedAt')
+
 const ContactFilter = builder.inputType('ContactFilter', {
   description:
     'Which contacts of a list to show. What is absent or null does not filter; an empty list matches nothing.',
@@ -120,13 +123,13 @@ builder.objectField(Organization, 'contacts', (t) =>
         ...pageArguments(t.arg, defaultContactPageSize),
         filter: t.arg({ type: ContactFilter, description: 'Which contacts to show.' }),
       },
-      contactListArguments,
+      parsedOnce(contactListArguments),
     ),
-    resolve: async ({ id }, { page, filter }, { loaders }) => ({
-      page: await loaders.contactPage({ page, filter }).load(id),
-      ordering: listOrder,
-      countAll: () => loaders.contactCount(filter).load(id),
-    }),
+    resolve: ({ id }, request, { loaders }, info) => {
+      if (selectsDetails(info)) return loaders.contactPage(request).load(id)
+      // Whoever selects nothing else sees no difference.
+      return loaders.contactSummaryPage(request).load(id) as Promise<Connection<ContactRow>>
+    },
   }),
 )
 
@@ -163,12 +166,13 @@ builder.queryField('contacts', (t) =>
         ...pageArguments(t.arg, defaultContactPageSize),
         filter: t.arg({ type: ContactSearch, required: true, description: 'What to look for.' }),
       },
-      contactSearchArguments,
+      parsedOnce(contactSearchArguments),
     ),
     resolve: async (_root, { page, search }, { domain }) => ({
       page: await searchContacts(domain, search, page),
       ordering: searchOrder,
-      countAll: () => countFound(domain, search),
+      owner: domain.account,
+      count: () => countFound(domain, search),
     }),
   }),
 )

@@ -1,13 +1,11 @@
 import { idOf } from '../domain/ids.ts'
 import {
-  countOrganizations,
   defaultOrganizationPageSize,
   organizationListArguments,
   type organizationOrderFields,
-  organizationOrderings,
 } from '../domain/organization-lists.ts'
 import type { Organization as OrganizationRow } from '../domain/organizations.ts'
-import { builder } from './builder.ts'
+import { builder, parsedOnce } from './builder.ts'
 import type { Loaders } from './loaders.ts'
 import { defineConnection, Node, pageArguments, pageOf } from './relay.ts'
 
@@ -74,6 +72,8 @@ const listArguments = (t: Parameters<typeof pageArguments>[0]) => ({
   orderBy: t({ type: OrganizationOrder, description: 'By name unless given.' }),
 })
 
+const parsedListArguments = parsedOnce(organizationListArguments)
+
 /** For the limits, whatever there are: ancestors of ancestors multiply. */
 const countedAncestors = 100
 
@@ -107,12 +107,8 @@ Organization.implement({
       type: OrganizationConnection,
       extensions: pageOf(defaultOrganizationPageSize),
       description: 'Those directly beneath it.',
-      args: t.validate(listArguments(t.arg), organizationListArguments),
-      resolve: async ({ id }, request, { loaders }) => ({
-        page: await loaders.childPage(request).load(id),
-        ordering: organizationOrderings[request.field],
-        countAll: () => loaders.childCount(request.filter).load(id),
-      }),
+      args: t.validate(listArguments(t.arg), parsedListArguments),
+      resolve: ({ id }, request, { loaders }) => loaders.childPage(request).load(id),
     }),
   }),
 })
@@ -136,11 +132,7 @@ builder.queryField('organizations', (t) =>
     type: OrganizationConnection,
     extensions: pageOf(defaultOrganizationPageSize),
     description: 'The organizations of the account.',
-    args: t.validate(listArguments(t.arg), organizationListArguments),
-    resolve: async (_root, request, { domain, loaders }) => ({
-      page: await loaders.organizationPage(request),
-      ordering: organizationOrderings[request.field],
-      countAll: () => countOrganizations(domain, request.filter),
-    }),
+    args: t.validate(listArguments(t.arg), parsedListArguments),
+    resolve: (_root, request, { loaders }) => loaders.organizationPage(request),
   }),
 )

@@ -1,5 +1,5 @@
 import type { ObjectRef } from '@pothos/core'
-import type { Contact } from '../domain/contacts.ts'
+import type { ContactSummary } from '../domain/contacts.ts'
 import { encodeId } from '../domain/ids.ts'
 import type { Organization } from '../domain/organizations.ts'
 import { encodeCursor, maxPageSize, type Ordering, type Page } from '../domain/page.ts'
@@ -10,11 +10,11 @@ import type { NodeCount } from './limits.ts'
 // only when they are asked for.
 
 /** The global id of a row. Contacts of all channels share one kind, as they share their integer ids. */
-export function globalIdOf(row: Organization | Contact): string {
+export function globalIdOf(row: Organization | ContactSummary): string {
   return encodeId(row.__typename === 'Organization' ? 'Organization' : 'Contact', row.id)
 }
 
-export const Node = builder.interfaceRef<Organization | Contact>('Node').implement({
+export const Node = builder.interfaceRef<Organization | ContactSummary>('Node').implement({
   description: 'Whatever can be fetched again by its global id.',
   fields: (t) => ({
     id: t.id({ description: 'The global id: opaque, stable, unique among all types.', resolve: globalIdOf }),
@@ -24,7 +24,9 @@ export const Node = builder.interfaceRef<Organization | Contact>('Node').impleme
 export interface Connection<Row> {
   readonly page: Page<Row>
   readonly ordering: Ordering<Row>
-  countAll(): Promise<number>
+  /** Whose list it is, and how many rows the list of an owner has in all. */
+  readonly owner: number
+  readonly count: (owner: number) => Promise<number>
 }
 
 interface Edge<Row> {
@@ -96,7 +98,7 @@ export function defineConnection<Row>(name: string, nodeRef: any, plural: string
       totalCount: t.field({
         type: 'SafeInt',
         description: `How many ${plural} the whole list has under its filter. Counted when asked for.`,
-        resolve: ({ countAll }) => countAll(),
+        resolve: ({ count, owner }) => count(owner),
       }),
     }),
   })

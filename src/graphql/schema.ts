@@ -29,9 +29,9 @@ function rejectLater(type: GraphQLObjectType) {
   for (const field of Object.values(type.getFields())) {
     const { resolve } = field
     if (!resolve || field.args.length === 0) continue
-    field.resolve = (...given) => {
+    field.resolve = (source, args, context, info) => {
       try {
-        return resolve(...given)
+        return resolve(source, args, context, info)
       } catch (error) {
         return Promise.reject(error)
       }

@@ -1,6 +1,12 @@
 import type { Channel } from '../db/tables.ts'
 import { channelNames } from '../domain/channels.ts'
-import { contactListArguments, contactPages, countContacts, listOrder } from '../domain/contact-lists.ts'
+import {
+  contactListArguments,
+  contactPages,
+  contactSummaryPages,
+  countContactsOf,
+  listOrder,
+} from '../domain/contact-lists.ts'
 import {
   addContact,
   type Contact,
@@ -17,7 +23,6 @@ import {
 } from '../domain/contacts.ts'
 import { requirePermission } from '../domain/context.ts'
 import { type Issue, ValidationError } from '../domain/errors.ts'
-import { organizationExists } from '../domain/organizations.ts'
 import { issuesOf } from '../domain/parse.ts'
 import { plainError } from './errors.ts'
 import { type Fields, readFields, show } from './fields.ts'
@@ -38,6 +43,8 @@ export const contactFields: Fields<Contact> = {
 
 /** The order of the keys is the source's, and differs between the two. */
 export const listedFields = ['label', 'id', ...channelNames]
+/** What a summary does not have. */
+const detailFields = new Set(['created_at', 'updated_at'])
 const singleFields = ['id', 'label', ...channelNames, 'integration']
 
 const collection = '/organizations/:organization_id/contacts'
@@ -75,16 +82,17 @@ async function list(call: Call): Promise<Reply> {
   const id = organizationOf(call)
   const fields = readFields(url, contactFields, listedFields)
   const { perPage, list } = readPage(url, contactListArguments)
-  const [isThere, [page], [total]] = await Promise.all([
-    organizationExists(ctx, id),
-    contactPages(ctx, [id], list.page, list.filter),
-    countContacts(ctx, [id], list.filter),
+  const readPages = fields.some((name) => detailFields.has(name)) ? contactPages : contactSummaryPages
+  const [[page], total] = await Promise.all([
+    readPages(ctx, [id], list.page, list.filter),
+    countContactsOf(ctx, id, list.filter),
   ])
-  if (!isThere) throw plainError(404)
+  if (total === undefined) throw plainError(404)
   return {
     status: 200,
-    body: page!.rows.map((contact) => show(contact, contactFields, fields)),
-    headers: pageHeaders(url, page!, listOrder, perPage, total!),
+    // The fields of a summary are shown of a summary.
+    body: page!.rows.map((contact) => show(contact as Contact, contactFields, fields)),
+    headers: pageHeaders(url, page!, listOrder, perPage, total),
   }
 }
 

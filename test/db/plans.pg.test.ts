@@ -2,10 +2,17 @@ import { sql } from 'drizzle-orm'
 import { beforeAll, describe, expect, it } from 'vitest'
 import type { Database } from '../../src/db/client.ts'
 import { defineStatement, type Statement } from '../../src/db/statement.ts'
-import { contactPages, searchContacts } from '../../src/domain/contact-lists.ts'
+import {
+  contactPages,
+  contactSummaryPages,
+  countContacts,
+  countContactsOf,
+  countFound,
+  searchContacts,
+} from '../../src/domain/contact-lists.ts'
 import { findContacts } from '../../src/domain/contacts.ts'
 import type { Context } from '../../src/domain/context.ts'
-import { childPages, organizationPage } from '../../src/domain/organization-lists.ts'
+import { childPages, countChildren, countOrganizations, organizationPage } from '../../src/domain/organization-lists.ts'
 import { findAncestors, findOrganizations } from '../../src/domain/organizations.ts'
 import type { PageRequest } from '../../src/domain/page.ts'
 import { plausibleOrganization } from '../../src/domain/plausible.ts'
@@ -30,18 +37,20 @@ interface PlanNode {
 
 const nodesOf = (plan: PlanNode): PlanNode[] => [plan, ...(plan.Plans ?? []).flatMap(nodesOf)]
 
-/** The kinds of nodes in the plans of all statements that the read runs. */
+/** The kinds of nodes in the plans of all statements that the read runs, as they are made for any parameters. */
 async function plansOf(read: (ctx: Context) => Promise<unknown>): Promise<string[]> {
   const kinds: string[] = []
   const explaining: Database = {
     ...database.db,
     async run<Parameters, Row>(statement: Statement<Parameters, Row>, parameters: Parameters) {
       const explain = {
-        ...statement,
-        text: `explain (format json) ${statement.text}`,
+        name: 'test_explain',
+        text: `explain (generic_plan, format json) ${statement.text}`,
+        bind: () => [],
         row: ([plan]: [{ Plan: PlanNode }[]]) => plan,
+        repeatable: true,
       }
-      const [plan] = await database.db.run(explain, parameters)
+      const [plan] = await database.db.run(explain, {})
       kinds.push(...nodesOf(plan![0]!.Plan).map((node) => node['Node Type']))
       return database.db.run(statement, parameters)
     },
@@ -69,8 +78,22 @@ describe('reads use an index, and no sort', () => {
     ],
     ['organizations at the root', (ctx: Context) => organizationPage(ctx, organizations(forward, { root: true }))],
     [
+      'organizations at the root, a page in the middle',
+      (ctx: Context) => organizationPage(ctx, organizations({ ...forward, after: ['Maple'] }, { root: true })),
+    ],
+    [
       'organizations that begin with a text',
       (ctx: Context) => organizationPage(ctx, organizations(forward, { namePrefix: 'Maple' })),
+    ],
+    ['how many organizations begin with a text', (ctx: Context) => countOrganizations(ctx, { namePrefix: 'Maple' })],
+    [
+      'organizations, newest first, a page in the middle',
+      (ctx: Context) =>
+        organizationPage(ctx, {
+          ...organizations({ ...forward, after: ['2026-11-24T09:30:00.000Z', 1000] }),
+          field: 'CREATED_AT',
+          descending: true,
+        }),
     ],
     [
       'organizations, newest first',
@@ -84,10 +107,25 @@ describe('reads use an index, and no sort', () => {
       ([name, page]) =>
         [`children, ${name}`, (ctx: Context) => childPages(ctx, [1000, 1025, 1050], organizations(page))] as const,
     ),
-    ...pages.map(
+    [
+      'children, a page in the middle',
+      (ctx: Context) => childPages(ctx, [1000, 1025, 1050], organizations({ ...forward, after: ['Maple'] })),
+    ],
+    ['how many children there are', (ctx: Context) => countChildren(ctx, [1000, 1025, 1050], {})],
+    ...pages.flatMap(
       ([name, page]) =>
-        [`contacts, ${name}`, (ctx: Context) => contactPages(ctx, [1000, 1001, 1002], page, {})] as const,
+        [
+          [`contacts, ${name}`, (ctx: Context) => contactPages(ctx, [1000, 1001, 1002], page, {})],
+          [`summaries of contacts, ${name}`, (ctx: Context) => contactSummaryPages(ctx, [1000, 1001], page, {})],
+        ] as const,
     ),
+    [
+      'contacts under all filters',
+      (ctx: Context) =>
+        contactPages(ctx, [1000, 1001], forward, { channels: ['email'], labels: ['general'], integration: false }),
+    ],
+    ['how many contacts there are', (ctx: Context) => countContacts(ctx, [1000, 1001], {})],
+    ['how many contacts an organization has, if there is one', (ctx: Context) => countContactsOf(ctx, 1000, {})],
     [
       'contacts, after a cursor',
       (ctx: Context) => contactPages(ctx, [1000], { ...forward, after: ['email', 'general', 1] }, {}),
@@ -100,6 +138,10 @@ describe('reads use an index, and no sort', () => {
       'the reverse look-up after a cursor',
       (ctx: Context) =>
         searchContacts(ctx, { channel: 'email', key: 'info@org1.example.com' }, { ...forward, after: [1] }),
+    ],
+    [
+      'how many are found by the reverse look-up',
+      (ctx: Context) => countFound(ctx, { channel: 'telephone', key: '12125552222' }),
     ],
     ['organizations by id', (ctx: Context) => findOrganizations(ctx, [1000, 1001])],
     ['contacts by id', (ctx: Context) => findContacts(ctx, [1000, 1001])],

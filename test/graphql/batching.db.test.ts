@@ -109,6 +109,91 @@ describe('a query', () => {
   })
 })
 
+describe('requests at the same time', () => {
+  it('share the statements of what they ask alike, whatever their organizations', async () => {
+    const { organizations } = await dataOf(execute('{ organizations(first: 20) { nodes { databaseId name } } }'))
+    const document = `query($id: ID!) {
+      organization(id: $id) { databaseId name contacts { totalCount nodes { ... on ContactDetails { value } } } }
+    }`
+    database.takeStatements()
+
+    const answers = await Promise.all(
+      organizations.nodes.map(({ databaseId }: { databaseId: number }) =>
+        dataOf(execute(document, { id: databaseId })),
+      ),
+    )
+
+    // Of the organizations, of their contacts, and of how many these are.
+    expect(database.takeStatements()).toHaveLength(3)
+    expect(answers.map(({ organization }) => organization)).toMatchObject(organizations.nodes)
+    for (const { organization } of answers)
+      expect(organization.contacts.nodes).toHaveLength(organization.contacts.totalCount)
+  })
+
+  it('of two accounts share nothing', async () => {
+    await anOrganization(database.otherCtx)
+    const document = '{ organizations { nodes { name } } }'
+    database.takeStatements()
+
+    const [mine, theirs] = await Promise.all([dataOf(execute(document)), dataOf(executeAsOther(document))])
+
+    expect(database.takeStatements()).toHaveLength(2)
+    const names = ({ organizations }: typeof mine) => organizations.nodes.map(({ name }: { name: string }) => name)
+    expect(names(mine).filter((name: string) => names(theirs).includes(name))).toEqual([])
+  })
+})
+
+describe('of the contacts of a list', () => {
+  const inList = (selection: string, more = '') =>
+    `{ organizations(first: 3) { nodes { contacts(first: 3) { ${selection} } } } } ${more}`
+  const details = '... on ContactDetails'
+  const isWhole = (statements: string[]) => statements.at(-1)!.includes('c.version')
+
+  it.each([
+    ['no field', 'totalCount'],
+    ['fields of the summary', `nodes { __typename ${details} { id databaseId channel label value href integration } }`],
+    ['their organization', `nodes { ${details} { organization { id name } } }`],
+    ['what has the name as an alias', `nodes { ${details} { version: value createdAt: label } }`],
+    ['cursors', 'edges { cursor node { __typename } } pageInfo { startCursor endCursor }'],
+  ])('only the summary is read for %s', async (_, selection) => {
+    const statements = await statementsOf(inList(selection))
+
+    expect(statements.filter((text) => text.includes('c.version'))).toEqual([])
+  })
+
+  it.each([
+    ['version', inList(`nodes { ${details} { version } }`)],
+    ['createdAt', inList(`edges { node { ${details} { createdAt } } }`)],
+    ['updatedAt', inList('nodes { ... on EmailContact { updatedAt } __typename }')],
+    ['an alias', inList(`nodes { ${details} { value: version } }`)],
+    [
+      'a fragment of a fragment',
+      inList(
+        '...A',
+        'fragment A on ContactConnection { nodes { ...B } } fragment B on Contact { ... on ContactDetails { version } }',
+      ),
+    ],
+    [
+      'one of several selections of the field',
+      `{ organizations(first: 3) { nodes { contacts { nodes { __typename } } ...A } } }
+       fragment A on Organization { contacts { nodes { ${details} { version } } } }`,
+    ],
+  ])('everything is read for %s', async (_, document) => {
+    expect(isWhole(await statementsOf(document))).toBe(true)
+  })
+
+  it('both are the same where both are asked for', async () => {
+    const all = `nodes { ${details} { id value channel label integration`
+    const answer = await dataOf(
+      execute(`{ organizations { nodes { few: contacts { ${all} } } } more: contacts { ${all} version } } } } } }`),
+    )
+
+    for (const { few, more } of answer.organizations.nodes) {
+      expect(more.nodes).toEqual(few.nodes.map((contact: object) => ({ ...contact, version: 1 })))
+    }
+  })
+})
+
 describe('a write', () => {
   const values = { telephone: { label: 'GENERAL', value: '+1 203 413 4880' } }
 

@@ -1,6 +1,6 @@
 import { openDatabase } from '../../../src/db/client.ts'
-import { contactPages } from '../../../src/domain/contact-lists.ts'
-import { addContact, type Contact } from '../../../src/domain/contacts.ts'
+import { contactSummaryPages } from '../../../src/domain/contact-lists.ts'
+import { addContact, type Contact, type ContactSummary } from '../../../src/domain/contacts.ts'
 import { allPermissions, type Context } from '../../../src/domain/context.ts'
 import { NotFoundError } from '../../../src/domain/errors.ts'
 import {
@@ -29,7 +29,7 @@ export interface Connection<Row> {
 export interface Rows {
   organization(id: string): Promise<Organization | undefined>
   organizations(first: number, filter: OrganizationFilter | null | undefined): Promise<Connection<Organization>>
-  contacts(asked: readonly Asked[]): Promise<Connection<Contact>[]>
+  contacts(asked: readonly Asked[]): Promise<Connection<ContactSummary>[]>
   children(asked: readonly Asked[]): Promise<Connection<Organization>[]>
   /** What the mutation answers. */
   add(input: unknown): Promise<{ __typename: string; contact?: Contact; message?: string }>
@@ -58,7 +58,7 @@ export async function openRows(): Promise<Rows> {
   return {
     organization: async (id) => (await findOrganizations(ctx, [Number(id)]))[0],
     organizations: async (first, filter) => toConnection(await organizationPage(ctx, byName(first, filter ?? {}))),
-    contacts: (asked) => pagesOf(asked, (ids, first) => contactPages(ctx, ids, firstPage(first), {})),
+    contacts: (asked) => pagesOf(asked, (ids, first) => contactSummaryPages(ctx, ids, firstPage(first), {})),
     children: (asked) => pagesOf(asked, (ids, first) => childPages(ctx, ids, byName(first))),
     async add(input) {
       try {
