@@ -7,5 +7,6 @@ if (Number(process.versions.node.split('.')[0]) < needed) {
   )
   process.exitCode = 1
 } else {
+  await import('./runtime.js')
   await import('../src/main.ts')
 }

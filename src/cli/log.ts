@@ -8,11 +8,16 @@ import { currentVisit } from '../telemetry/visit.ts'
 /** How much may wait for a reader that is slow. What is beyond is dropped and counted: serving goes before the log. */
 const maxWaiting = 16 * 1024 * 1024
 const retryMs = 20
+/** Each write costs as much as several lines, so lines gather for a moment, unless there are plenty of them. */
+const gatherMs = 10
+const plenty = 64 * 1024
 /** How long the end of the process waits for a reader that takes nothing. */
 const lastMs = 500
 
 export interface Log {
   log: Logger
+  /** Lines from elsewhere, as they are. */
+  write(lines: string): void
   /** Waits until everything is written, within reason. */
   flush(): Promise<void>
 }
@@ -23,38 +28,48 @@ export function createLog(level: Config['logLevel']): Log {
   const log = pino({ level, base: undefined }, output)
   // Whatever ends the process.
   process.on('exit', output.flushSync)
-  return { log, flush: output.flush }
+  return { log, write: output.write, flush: output.flush }
 }
 
 /**
- * Writes beside serving: what comes while a write is under way waits, and goes out together. `onDropped` is told how many
- * lines did not find a place, as soon as there is place again.
+ * Writes beside serving: what comes within a moment, or while a write is under way, goes out together. `onDropped` is told
+ * how many lines did not find a place, as soon as there is place again.
  */
 export function createOutput(fd: number, onDropped: (lines: number) => void) {
-  let lines: string[] = []
-  let waiting = 0
+  let waiting = ''
   let dropped = 0
   /** What is being written; empty when nothing is. */
   let chunk = Buffer.alloc(0)
   let isUnderWay = false
+  /** Of the next write; none is under way then. */
+  let timer: NodeJS.Timeout | undefined
   let whenDone: (() => void) | undefined
 
   const take = () => {
-    chunk = Buffer.concat([chunk, Buffer.from(lines.join(''))])
-    lines = []
-    waiting = 0
+    chunk = Buffer.concat([chunk, Buffer.from(waiting)])
+    waiting = ''
   }
   const next = () => {
+    if (chunk.length > 0) return send()
+    if (waiting.length === 0) return whenDone?.()
+    if (whenDone || waiting.length >= plenty) return send()
+    timer ??= setTimeout(send, gatherMs)
+  }
+  const send = () => {
+    clearTimeout(timer)
+    timer = undefined
     if (chunk.length === 0) take()
-    if (chunk.length === 0) return whenDone?.()
     isUnderWay = true
     write(fd, chunk, (error, written) => {
       isUnderWay = false
-      if (error?.code === 'EAGAIN') return void setTimeout(next, retryMs)
+      if (error?.code === 'EAGAIN') {
+        timer = setTimeout(send, retryMs)
+        return
+      }
       // A log that cannot be written, for a full disk or a reader that has gone, is no reason to stop serving.
       chunk = error ? Buffer.alloc(0) : chunk.subarray(written)
       next()
-      if (dropped === 0 || waiting > 0) return
+      if (dropped === 0 || waiting.length >= plenty) return
       const count = dropped
       dropped = 0
       onDropped(count)
@@ -62,22 +77,22 @@ export function createOutput(fd: number, onDropped: (lines: number) => void) {
   }
   return {
     write(line: string) {
-      if (waiting + line.length > maxWaiting) {
+      if (waiting.length + line.length > maxWaiting) {
         dropped += 1
         return
       }
-      lines.push(line)
-      waiting += line.length
-      if (chunk.length === 0) next()
+      waiting += line
+      if (chunk.length === 0 && (!timer || waiting.length >= plenty)) next()
     },
     flush() {
       const written = Promise.withResolvers<void>()
-      if (chunk.length === 0) return Promise.resolve()
-      const timer = setTimeout(written.resolve, lastMs)
+      const giveUp = setTimeout(written.resolve, lastMs)
       whenDone = () => {
-        clearTimeout(timer)
+        whenDone = undefined
+        clearTimeout(giveUp)
         written.resolve()
       }
+      if (!isUnderWay) next()
       return written.promise
     },
     flushSync() {

@@ -1,4 +1,4 @@
-import { createHash, randomBytes } from 'node:crypto'
+import { hash, randomBytes } from 'node:crypto'
 import { sql } from 'drizzle-orm'
 import { z } from 'zod'
 import type { Database } from '../db/client.ts'
@@ -14,7 +14,7 @@ const tokenBytes = 32
 
 export const isToken = (text: string) => /^cgw_[\w-]{43}$/.test(text)
 
-export const hashOf = (token: string) => createHash('sha256').update(token).digest('hex')
+export const hashOf = (token: string) => hash('sha256', token)
 
 export interface Token {
   id: number

@@ -1,5 +1,6 @@
-import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client'
+import { AggregatorRegistry, Counter, collectDefaultMetrics, Gauge, Registry } from 'prom-client'
 import type { DatabaseObserver, DatabaseStatus } from '../db/client.ts'
+import { type Observations, registerCounter, registerHistogram, type Tally } from './accumulators.ts'
 import type { Outcome, Visit } from './visit.ts'
 
 export interface Metrics {
@@ -12,7 +13,15 @@ export interface Metrics {
   readonly contentType: string
   /** Everything, as Prometheus reads it. */
   render(): Promise<string>
+  /** Everything, to be rendered together with that of other processes. */
+  snapshot(): Promise<Snapshot>
 }
+
+export type Snapshot = Awaited<ReturnType<Registry['getMetricsAsJSON']>>
+
+/** What several processes have counted, added up, as Prometheus reads it. */
+export const renderAll = (snapshots: readonly Snapshot[]): Promise<string> =>
+  AggregatorRegistry.aggregate([...snapshots]).metrics()
 
 const seconds = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10]
 const counts = [0, 1, 2, 3, 5, 8, 13, 21, 34, 55]
@@ -37,25 +46,25 @@ export function createMetrics(): Metrics {
   const registers = [register]
   collectDefaultMetrics({ register })
 
-  const requests = new Counter({
-    name: 'gateway_requests_total',
-    help: 'Requests that have ended, by door, operation and outcome.',
-    labelNames: ['door', 'operation', 'outcome'],
-    registers,
-  })
-  const durations = new Histogram({
-    name: 'gateway_request_duration_seconds',
-    help: 'From the head of a request to the end of its answer.',
-    labelNames: ['door', 'operation'],
-    buckets: seconds,
-    registers,
-  })
-  const statementsOfRequests = new Histogram({
-    name: 'gateway_request_statements',
-    help: 'Statements that one request sent to the database.',
-    buckets: counts,
-    registers,
-  })
+  const requests = createEndings(
+    registerCounter(register, 'gateway_requests_total', 'Requests that have ended, by door, operation and outcome.'),
+    registerHistogram(
+      register,
+      'gateway_request_duration_seconds',
+      'From the head of a request to the end of its answer.',
+      seconds,
+    ),
+  )
+  const requestsOf = {
+    graphql: onceEach((operation) => requests({ door: 'graphql', operation })),
+    rest: onceEach((operation) => requests({ door: 'rest', operation })),
+  }
+  const statementsOfRequests = registerHistogram(
+    register,
+    'gateway_request_statements',
+    'Statements that one request sent to the database.',
+    counts,
+  )({})
   const shed = new Counter({
     name: 'gateway_shed_total',
     help: 'Requests that were turned away because there was too much to do.',
@@ -67,19 +76,17 @@ export function createMetrics(): Metrics {
     help: 'Requests of callers who had used up a limit.',
     registers,
   })
-  const statementDurations = new Histogram({
-    name: 'gateway_statement_duration_seconds',
-    help: 'How long statements took, by their name.',
-    labelNames: ['statement'],
-    buckets: seconds,
-    registers,
-  })
-  const statements = new Counter({
-    name: 'gateway_statements_total',
-    help: 'Statements that have ended, by name and outcome.',
-    labelNames: ['statement', 'outcome'],
-    registers,
-  })
+  const statementDurations = registerHistogram(
+    register,
+    'gateway_statement_duration_seconds',
+    'How long statements took, by their name.',
+    seconds,
+  )
+  const statements = createEndings(
+    registerCounter(register, 'gateway_statements_total', 'Statements that have ended, by name and outcome.'),
+    statementDurations,
+  )
+  const statementsOf = onceEach((statement) => statements({ statement }))
   const retries = new Counter({
     name: 'gateway_database_retries_total',
     help: 'Statements that were sent once more, by SQLSTATE, or connection_lost.',
@@ -117,6 +124,7 @@ export function createMetrics(): Metrics {
   new Gauge({
     name: 'gateway_breaker_open',
     help: '1 while statements are refused at once because the database is away.',
+    aggregator: 'max',
     registers,
     collect() {
       this.set(statusOf?.().isBreakerOpen ? 1 : 0)
@@ -127,8 +135,9 @@ export function createMetrics(): Metrics {
   return {
     observer: {
       onStatement(statement, ms, outcome) {
-        statementDurations.observe({ statement }, ms / 1000)
-        statements.inc({ statement, outcome })
+        const endings = statementsOf(statement)
+        endings.count(outcome)
+        endings.time(ms)
       },
       onRetry: (_statement, reason) => retries.inc({ reason }),
       onConnectionLost: () => lost.inc(),
@@ -138,11 +147,11 @@ export function createMetrics(): Metrics {
       if (outcome === 'rate_limited') rateLimited.inc()
       if (!door) return
       // Routes are ours, and few.
-      const operation = door === 'rest' ? (given ?? 'other') : nameOf(given)
-      requests.inc({ door, operation, outcome })
+      const endings = requestsOf[door](door === 'rest' ? (given ?? 'other') : nameOf(given))
+      endings.count(outcome)
       // What was turned away at once says nothing of how long requests take.
       if (reason) return
-      durations.observe({ door, operation }, ms / 1000)
+      endings.time(ms)
       statementsOfRequests.observe(sent)
     },
     watch(status) {
@@ -150,5 +159,37 @@ export function createMetrics(): Metrics {
     },
     contentType: register.contentType,
     render: () => register.metrics(),
+    snapshot: () => register.getMetricsAsJSON(),
+  }
+}
+
+/** Makes a value for each name when it is first asked for. */
+function onceEach<Value extends object>(make: (name: string) => Value): (name: string) => Value {
+  const made = new Map<string, Value>()
+  return (name) => {
+    const known = made.get(name)
+    if (known) return known
+    const value = make(name)
+    made.set(name, value)
+    return value
+  }
+}
+
+type Labels = Record<string, string>
+
+/** Makes what is told of the endings of something, by its labels: each with its outcome, and how long it took. */
+const createEndings = (counterFor: (labels: Labels) => Tally, histogramFor: (labels: Labels) => Observations) => {
+  return (labels: Labels) => {
+    const counterOf = onceEach((outcome) => counterFor({ ...labels, outcome }))
+    let durations: Observations | undefined
+    return {
+      count(outcome: string) {
+        counterOf(outcome).value += 1
+      },
+      time(ms: number) {
+        durations ??= histogramFor(labels)
+        durations.observe(ms / 1000)
+      },
+    }
   }
 }

@@ -40,6 +40,25 @@ describe('the output of the log', () => {
     expect(new Set(written().split('\n'))).toEqual(new Set(lines.join('').split('\n')))
   })
 
+  it('writes by itself what comes, however little', async () => {
+    const output = createOutput(fd, () => {})
+    output.write('one\n')
+    await vi.waitUntil(() => written() === 'one\n')
+    output.write('another\n')
+
+    await vi.waitUntil(() => written() === 'one\nanother\n')
+  })
+
+  it('goes on after it was flushed', async () => {
+    const output = createOutput(fd, () => {})
+    output.write('one\n')
+    await output.flush()
+    output.write('another\n')
+    await output.flush()
+
+    expect(written()).toBe('one\nanother\n')
+  })
+
   it('has nothing to wait for when nothing was written', async () => {
     await createOutput(fd, () => {}).flush()
 

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { createMetrics, createNames } from '../../src/telemetry/metrics.ts'
+import { createMetrics, createNames, renderAll } from '../../src/telemetry/metrics.ts'
 import { beginVisit, type Visit } from '../../src/telemetry/visit.ts'
 
 const visit = (given: Partial<Visit>): Visit => ({ ...beginVisit({ method: 'POST', path: '/graphql' }), ...given })
@@ -105,5 +105,91 @@ describe('the metrics', () => {
     for (let i = 0; i < 5_000; i += 1) metrics.onRequest(visit({ door: 'graphql', operation: `Name${i}` }), 1, 'ok')
 
     expect(linesOf(await metrics.render(), 'gateway_requests_total')).toHaveLength(101)
+  })
+
+  it('put each duration into the first bucket that it is not above, and count it in all that follow', async () => {
+    const metrics = createMetrics()
+    for (const ms of [0.5, 1, 1.001, 10_000, 10_001]) metrics.observer.onStatement?.('ping', ms, 'ok')
+
+    const text = await metrics.render()
+
+    expect(text.match(/(?<=^gateway_statement_duration_seconds).*$/gm)).toEqual([
+      '_bucket{le="0.001",statement="ping"} 2',
+      '_bucket{le="0.0025",statement="ping"} 3',
+      '_bucket{le="0.005",statement="ping"} 3',
+      '_bucket{le="0.01",statement="ping"} 3',
+      '_bucket{le="0.025",statement="ping"} 3',
+      '_bucket{le="0.05",statement="ping"} 3',
+      '_bucket{le="0.1",statement="ping"} 3',
+      '_bucket{le="0.25",statement="ping"} 3',
+      '_bucket{le="0.5",statement="ping"} 3',
+      '_bucket{le="1",statement="ping"} 3',
+      '_bucket{le="2.5",statement="ping"} 3',
+      '_bucket{le="5",statement="ping"} 3',
+      '_bucket{le="10",statement="ping"} 4',
+      '_bucket{le="+Inf",statement="ping"} 5',
+      '_sum{statement="ping"} 20.003501',
+      '_count{statement="ping"} 5',
+    ])
+    expect(text).toContain(
+      '# HELP gateway_statement_duration_seconds How long statements took, by their name.\n# TYPE gateway_statement_duration_seconds histogram\n',
+    )
+  })
+
+  it('say nothing of how long requests took that were turned away', async () => {
+    const metrics = createMetrics()
+    metrics.onRequest(visit({ door: 'rest', shed: 'event_loop' }), 0, 'shed')
+
+    expect(linesOf(await metrics.render(), 'gateway_request_duration_seconds')).toEqual([])
+  })
+})
+
+describe('the metrics of several processes', () => {
+  it('are added up, as those of one that has done it all', async () => {
+    const [one, other, both] = [createMetrics(), createMetrics(), createMetrics()]
+    const request = visit({ door: 'graphql', operation: 'Read', statements: 3 })
+    for (const metrics of [one, both]) {
+      metrics.onRequest(request, 500, 'ok')
+      metrics.onRequest(visit({ door: 'rest', shed: 'requests' }), 0, 'shed')
+      metrics.observer.onStatement?.('contacts_page', 2, 'ok')
+    }
+    for (const metrics of [other, both]) {
+      metrics.onRequest(request, 250, 'ok')
+      metrics.onRequest(request, 125, 'rate_limited')
+      metrics.observer.onStatement?.('contacts_page', 4000, 'timeout')
+    }
+
+    // As they come from another process.
+    const snapshots = JSON.parse(JSON.stringify([await one.snapshot(), await other.snapshot()]))
+    const text = await renderAll(snapshots)
+
+    const ownOf = (all: string) => all.split('\n').filter((line) => line.includes('gateway_'))
+    expect(ownOf(text)).toEqual(ownOf(await both.render()))
+    expect(text).toContain('gateway_requests_total{door="graphql",operation="Read",outcome="ok"} 2\n')
+    expect(text).toMatch(/^process_resident_memory_bytes \d+$/m)
+  })
+
+  it('stay as they were when they were taken', async () => {
+    const metrics = createMetrics()
+    const request = visit({ door: 'graphql', operation: 'Read' })
+    metrics.onRequest(request, 1, 'ok')
+    const before = await metrics.snapshot()
+    metrics.onRequest(request, 1, 'ok')
+
+    expect(await renderAll([before])).toContain(
+      'gateway_requests_total{door="graphql",operation="Read",outcome="ok"} 1\n',
+    )
+  })
+
+  it('tell that statements are refused as long as one of them refuses them', async () => {
+    const [one, other] = [createMetrics(), createMetrics()]
+    const pool = { idle: 1, busy: 0, connecting: 0, waiting: 0 }
+    one.watch(() => ({ pool, isBreakerOpen: true }))
+    other.watch(() => ({ pool, isBreakerOpen: true }))
+
+    const text = await renderAll([await one.snapshot(), await other.snapshot()])
+
+    expect(text).toContain('gateway_breaker_open 1\n')
+    expect(text).toContain('gateway_database_connections{state="idle"} 2\n')
   })
 })
