@@ -1,9 +1,12 @@
 import { createPublicKey } from 'node:crypto'
+import { availableParallelism } from 'node:os'
 
 /** Everything that can be set from outside. `.env.example` explains each variable. */
 export interface Config {
   host: string
   port: number
+  /** Processes that serve. */
+  workers: number
   databaseUrl: string
   databasePoolSize: number
   databasePrepare: boolean
@@ -147,8 +150,8 @@ export function readConfig(env: NodeJS.ProcessEnv): Config {
     }
   }
   const rateLimit: RateLimitConfig = {
-    requests: integer('RATE_LIMIT_REQUESTS', 1200, 1, 100_000_000),
-    nodes: integer('RATE_LIMIT_NODES', 500_000, 1, 100_000_000),
+    requests: integer('RATE_LIMIT_REQUESTS', 1200, 1, 999_999_999),
+    nodes: integer('RATE_LIMIT_NODES', 500_000, 1, 999_999_999),
     concurrent: integer('RATE_LIMIT_CONCURRENT', 20, 1, 100_000),
     isShared:
       read(
@@ -159,10 +162,26 @@ export function readConfig(env: NodeJS.ProcessEnv): Config {
       ) === 'postgres',
   }
 
+  const port = integer('PORT', 4000, 0, 65_535)
+  const databaseUrl = read('DATABASE_URL', defaultDatabase, parseDatabaseUrl, databaseUrlForms)
+  const isEmbedded = databaseUrl.startsWith('pglite:')
+  const workers = read(
+    'WORKERS',
+    1,
+    (given) => (given === 'auto' ? workersFor(isEmbedded) : parseWorkers(given)),
+    `an integer from 1 to ${maxWorkers}, or auto`,
+  )
+  if (workers > 1 && isEmbedded && !faults.some((fault) => fault.startsWith('DATABASE_URL'))) {
+    faults.push(
+      'WORKERS must be 1 where DATABASE_URL is an embedded database (pglite:), which one process has for itself.',
+    )
+  }
+
   const config: Config = {
     host,
-    port: integer('PORT', 4000, 0, 65_535),
-    databaseUrl: read('DATABASE_URL', defaultDatabase, parseDatabaseUrl, databaseUrlForms),
+    port,
+    workers,
+    databaseUrl,
     databasePoolSize: integer('DATABASE_POOL_SIZE', 10, 1, 1000),
     databasePrepare: onOff('DATABASE_PREPARE', true),
     graphiql: onOff('GRAPHIQL', !isProduction && isLocal),
@@ -209,6 +228,14 @@ export function readConfig(env: NodeJS.ProcessEnv): Config {
   if (faults.length > 0) throw new ConfigError(faults)
   return config
 }
+
+const maxWorkers = 64
+
+/** As many as there are CPUs. */
+const workersFor = (isEmbedded: boolean) => (isEmbedded ? 1 : Math.min(availableParallelism(), maxWorkers))
+
+const parseWorkers = (text: string) =>
+  /^\d{1,2}$/.test(text) && Number(text) >= 1 && Number(text) <= maxWorkers ? Number(text) : undefined
 
 const authKinds = ['none', 'token', 'jwt'] as const
 

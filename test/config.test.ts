@@ -1,10 +1,12 @@
 import { readFileSync } from 'node:fs'
+import { availableParallelism } from 'node:os'
 import { describe, expect, it } from 'vitest'
 import { type Config, ConfigError, defaultDatabase, readConfig } from '../src/config.ts'
 
 const defaults: Config = {
   host: '127.0.0.1',
   port: 4000,
+  workers: 1,
   databaseUrl: 'pglite:.data/pglite',
   databasePoolSize: 10,
   databasePrepare: true,
@@ -100,6 +102,9 @@ describe('readConfig', () => {
     ['PORT', '1', { port: 1 }],
     ['PORT', '65535', { port: 65_535 }],
     ['PORT', ' 8080\n', { port: 8080 }],
+    ['WORKERS', '1', { workers: 1 }],
+    // Nobody shares the embedded database.
+    ['WORKERS', 'auto', { workers: 1 }],
     ['DATABASE_URL', 'pglite:memory', { databaseUrl: 'pglite:memory' }],
     ['DATABASE_URL', 'pglite:data', { databaseUrl: 'pglite:data' }],
     ['DATABASE_URL', 'pglite:/var/lib/gateway', { databaseUrl: 'pglite:/var/lib/gateway' }],
@@ -146,6 +151,10 @@ describe('readConfig', () => {
     ['PORT', '٨٠', 'an integer from 0 to 65535'],
     ['PORT', 'http', 'an integer from 0 to 65535'],
     ['PORT', '9'.repeat(400), 'an integer from 0 to 65535'],
+    ['WORKERS', '0', 'an integer from 1 to 64, or auto'],
+    ['WORKERS', '65', 'an integer from 1 to 64, or auto'],
+    ['WORKERS', '2.0', 'an integer from 1 to 64, or auto'],
+    ['WORKERS', 'all', 'an integer from 1 to 64, or auto'],
     ['DATABASE_POOL_SIZE', '0', 'an integer from 1 to 1000'],
     ['DATABASE_POOL_SIZE', '1001', 'an integer from 1 to 1000'],
     ['DATABASE_POOL_SIZE', 'many', 'an integer from 1 to 1000'],
@@ -175,6 +184,27 @@ describe('readConfig', () => {
     ['LOG_LEVEL', 'constructor', 'one of trace, debug, info, warn, error, silent'],
   ])('refuses %s=%j', (name, value, expected) => {
     expect(faultsOf({ [name]: value })).toEqual([`${name} must be ${expected}.`])
+  })
+
+  const DATABASE_URL = 'postgres://db/x'
+
+  it.each([
+    ['2', 2],
+    ['64', 64],
+    ['auto', Math.min(availableParallelism(), 64)],
+  ])('serves PostgreSQL by as many processes as it is told: WORKERS=%s', (WORKERS, workers) => {
+    expect(readConfig({ WORKERS, DATABASE_URL }).workers).toBe(workers)
+  })
+
+  it.each([undefined, 'pglite:memory', 'pglite:data'])('refuses to share DATABASE_URL=%s by processes', (url) => {
+    expect(faultsOf({ WORKERS: '2', DATABASE_URL: url })).toEqual([
+      'WORKERS must be 1 where DATABASE_URL is an embedded database (pglite:), which one process has for itself.',
+    ])
+  })
+
+  it('says nothing of sharing a database that is not usable anyway', () => {
+    expect(faultsOf({ WORKERS: '2', DATABASE_URL: 'x' })).toEqual([`DATABASE_URL must be ${expectedDatabaseUrl}.`])
+    expect(faultsOf({ WORKERS: '2', NODE_ENV: 'production' })).toEqual([neededDatabaseUrl])
   })
 
   it('names every fault at once', () => {

@@ -44,8 +44,8 @@ const gatewayEnv = ({ data, port, poolSize }: EnvOptions) => ({
 /** Nobody is turned away, but everybody is counted. */
 const limits = {
   RATE_LIMIT: 'on',
-  RATE_LIMIT_REQUESTS: '100000000',
-  RATE_LIMIT_NODES: '100000000',
+  RATE_LIMIT_REQUESTS: '999999999',
+  RATE_LIMIT_NODES: '999999999',
   RATE_LIMIT_CONCURRENT: '100000',
 }
 

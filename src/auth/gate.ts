@@ -16,20 +16,24 @@ export interface Admission {
 /** Lets a request in, or throws what `toEntryRefusal` puts into words. */
 export type Gate = (headers: HeaderFields, address: string) => Promise<Admission>
 
-const noLimit = { headers: {}, leave: () => {} }
+const noLimit = { headers: {}, leave: () => {}, spendNodes: async () => {} }
 
 /** Authenticates requests and counts them, by caller; those without a valid token by the address that they come from. */
 export function createGate(authenticate: Authenticate, limiter: RateLimiter | undefined): Gate {
   return async (headers, address) => {
     const byAddress = `address ${address}`
-    const caller = await authenticate(headers).catch(async (error) => {
+    let caller: Caller
+    try {
+      caller = await authenticate(headers)
+    } catch (error) {
       // Whoever tries out tokens is counted, too.
       if (error instanceof AuthError) (await limiter?.enter(byAddress))?.leave()
       throw error
-    })
+    }
+    if (!limiter) return { caller, ...noLimit }
     const key = caller.key ?? byAddress
-    const entered = (await limiter?.enter(key)) ?? noLimit
-    return { caller, ...entered, spendNodes: async (nodes) => limiter?.spendNodes(key, nodes) }
+    const { headers: limits, leave } = await limiter.enter(key)
+    return { caller, headers: limits, leave, spendNodes: (nodes) => limiter.spendNodes(key, nodes) }
   }
 }
 

@@ -2,6 +2,7 @@ import { getTableName } from 'drizzle-orm'
 import { RateLimiterMemory, RateLimiterPostgres, RateLimiterRes } from 'rate-limiter-flexible'
 import type { Database } from '../db/client.ts'
 import { rateLimits } from '../db/tables.ts'
+import { type Counter, createMemoryCounter, type Use, windowSeconds } from './windows.ts'
 
 export interface RateLimits {
   /** In a minute, by one caller. */
@@ -31,28 +32,17 @@ export interface RateLimiter {
   spendNodes(key: string, nodes: number): Promise<void>
 }
 
-const windowSeconds = 60
+export type CounterOf = (name: string, limit: number) => Counter
 
-/** Limits by caller: in memory, or shared by all processes through their database. */
-export function createRateLimiter(limits: RateLimits, shared: Database | undefined): RateLimiter {
-  const counter = (name: string, points: number) => {
-    const options = { keyPrefix: name, points, duration: windowSeconds }
-    // Without the database, each process limits for itself until it is back.
-    return shared
-      ? new RateLimiterPostgres({
-          ...options,
-          storeClient: asClient(shared),
-          storeType: 'client',
-          tableName: getTableName(rateLimits),
-          tableCreated: true,
-          // Who has used up a limit costs the database nothing more.
-          inMemoryBlockOnConsumed: points + 1,
-          insuranceLimiter: new RateLimiterMemory(options),
-        })
-      : new RateLimiterMemory(options)
-  }
-  const requests = counter('requests', limits.requests)
-  const nodes = counter('nodes', limits.nodes)
+/** Limits by caller: in the memory of this process, shared by all through their database, or as `counterOf` counts. */
+export function createRateLimiter(
+  limits: RateLimits,
+  shared: Database | undefined,
+  counterOf: CounterOf = shared ? (name, limit) => createStoredCounter(shared, name, limit) : createMemoryCounter,
+): RateLimiter {
+  const requests = counterOf('requests', limits.requests)
+  const nodes = counterOf('nodes', limits.nodes)
+  const requestsLimit = String(limits.requests)
   const inProgress = new Map<string, number>()
 
   return {
@@ -67,40 +57,72 @@ export function createRateLimiter(limits: RateLimits, shared: Database | undefin
         if (left === 0) inProgress.delete(key)
         else inProgress.set(key, left)
       }
+      let used: Use
       try {
-        const used = await requests.consume(key)
-        return { headers: headersOf(used, limits.requests), leave }
+        const counted = requests.consume(key, 1)
+        used = counted instanceof Promise ? await counted : counted
       } catch (error) {
         leave()
-        throw limited(error, 'requests', limits.requests)
+        throw error
       }
+      if (used.consumed > limits.requests) {
+        leave()
+        throw limited(used, 'requests', limits.requests)
+      }
+      return { headers: headersOf(used, limits.requests, requestsLimit), leave }
     },
     async spendNodes(key, count) {
       if (count === 0) return
-      try {
-        await nodes.consume(key, count)
-      } catch (error) {
-        throw limited(error, 'nodes', limits.nodes)
-      }
+      const counted = nodes.consume(key, count)
+      const used = counted instanceof Promise ? await counted : counted
+      if (used.consumed > limits.nodes) throw limited(used, 'nodes', limits.nodes)
     },
   }
 }
 
-const secondsOf = ({ msBeforeNext }: RateLimiterRes) => Math.max(1, Math.ceil(msBeforeNext / 1000))
+const secondsOf = ({ msLeft }: Use) => Math.max(1, Math.ceil(msLeft / 1000))
 
-const headersOf = (used: RateLimiterRes, limit: number) => ({
-  'ratelimit-limit': String(limit),
-  'ratelimit-remaining': String(Math.max(0, used.remainingPoints)),
+const headersOf = (used: Use, limit: number, limitText = String(limit)) => ({
+  'ratelimit-limit': limitText,
+  'ratelimit-remaining': String(Math.max(0, limit - used.consumed)),
   'ratelimit-reset': String(secondsOf(used)),
 })
 
-function limited(error: unknown, what: string, limit: number): unknown {
-  if (!(error instanceof RateLimiterRes)) return error
-  return new RateLimited(
-    `${Math.max(error.consumedPoints, limit + 1)} ${what} within ${windowSeconds} seconds; at most ${limit} are allowed.`,
-    secondsOf(error),
-    headersOf(error, limit),
+const limited = (used: Use, what: string, limit: number) =>
+  new RateLimited(
+    `${used.consumed} ${what} within ${windowSeconds} seconds; at most ${limit} are allowed.`,
+    secondsOf(used),
+    headersOf(used, limit),
   )
+
+/** Counts in the database, for all processes. Without it, each counts for itself until it is back. */
+function createStoredCounter(db: Database, name: string, limit: number): Counter {
+  const options = { keyPrefix: name, points: limit, duration: windowSeconds }
+  const limiter = new RateLimiterPostgres({
+    ...options,
+    storeClient: asClient(db),
+    storeType: 'client',
+    tableName: getTableName(rateLimits),
+    tableCreated: true,
+    // Who has used up a limit costs the database nothing more.
+    inMemoryBlockOnConsumed: limit + 1,
+    insuranceLimiter: new RateLimiterMemory(options),
+  })
+  const useOf = ({ consumedPoints, msBeforeNext }: RateLimiterRes, atLeast: number): Use => ({
+    consumed: Math.max(consumedPoints, atLeast),
+    msLeft: msBeforeNext,
+  })
+  return {
+    consume: (key, points) =>
+      limiter.consume(key, points).then(
+        (used) => useOf(used, 0),
+        (refused) => {
+          if (!(refused instanceof RateLimiterRes)) throw refused
+          // One that is refused without the database does not know how much it was.
+          return useOf(refused, limit + 1)
+        },
+      ),
+  }
 }
 
 /** Our database in the form that the limiter calls. */

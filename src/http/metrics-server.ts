@@ -1,6 +1,6 @@
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
-import { originOf } from './server.ts'
+import { originOf } from './listener.ts'
 
 export interface MetricsServerOptions {
   host: string

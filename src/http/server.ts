@@ -1,9 +1,9 @@
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
-import { type AddressInfo, Server as NetServer, type Socket } from 'node:net'
-import { setImmediate } from 'node:timers/promises'
+import type { Server as NetServer, Socket } from 'node:net'
 import type { Logger } from 'pino'
 import { beginVisit, noteOutcome, type Visit } from '../telemetry/visit.ts'
 import { createHealth, isHealth } from './health.ts'
+import { type Listener, listenOn } from './listener.ts'
 import { createIncoming, type Incoming, type Outgoing } from './message.ts'
 import { createOverload, type OverloadLimits, type Shed } from './overload.ts'
 
@@ -36,6 +36,8 @@ export interface ServerOptions {
   host: string
   /** 0 takes any free port. */
   port: number
+  /** Where connections come from instead. */
+  openListener?: ((server: NetServer) => Promise<Listener>) | undefined
   log: Logger
 }
 
@@ -77,9 +79,6 @@ const maxReadPastMs = 5_000
  */
 const idleMs = 500
 const idleCheckMs = 100
-const quietTurns = 3
-const quietTurnMs = 0.5
-const maxQuietWaitMs = 500
 
 /** What is known of a connection. */
 interface Connection {
@@ -101,11 +100,12 @@ export async function listen({
   publicOrigin,
   host,
   port,
+  openListener = (server) => listenOn(server, host, port),
   log,
 }: ServerOptions): Promise<RunningServer> {
   let isStopping = false
   let isListening = true
-  let accepted = 0
+  let whenEmpty = () => {}
   const connections = new Map<Socket, Connection>()
   const overload = createOverload(limits)
   const health = createHealth(isReachable)
@@ -166,13 +166,13 @@ export async function listen({
   })
   server.maxConnections = maxConnections
   server.on('connection', (socket) => {
-    accepted += 1
     const connection = { open: new Map<Visit, () => void>(), idleSince: performance.now(), idleBytes: 0 }
     connections.set(socket, connection)
     socket.once('close', () => {
       connections.delete(socket)
       // Answers that wait for the one before them are told of nothing.
       for (const end of connection.open.values()) end()
+      if (connections.size === 0) whenEmpty()
     })
   })
   // What is not even HTTP gets an answer, too, and in JSON.
@@ -189,10 +189,7 @@ export async function listen({
     )
     if (!begun) handler.finished?.(visit)
   })
-  await new Promise<void>((resolve, reject) => {
-    server.once('error', reject)
-    server.listen(port, host, resolve)
-  })
+  const listener = await openListener(server)
 
   const closeIdle = () => {
     const before = performance.now() - idleMs
@@ -202,55 +199,26 @@ export async function listen({
   }
 
   return {
-    url: originOf(server.address() as AddressInfo),
+    url: listener.url,
     async close(graceMs) {
       isStopping = true
-      takeFewer(server)
-      await quietTurn(() => accepted)
+      await listener.stop()
       isListening = false
-      // The one of http would cut connections at once that have just become idle, and with them what is on its way.
-      const ended = new Promise<unknown>((resolve) => NetServer.prototype.close.call(server, resolve))
       const now = performance.now()
       for (const connection of connections.values()) connection.idleSince = now
       const checks = setInterval(closeIdle, idleCheckMs)
       const cut = setTimeout(() => {
         for (const socket of connections.keys()) socket.destroy()
       }, graceMs)
-      await ended
+      await new Promise<void>((resolve) => {
+        whenEmpty = resolve
+        if (connections.size === 0) resolve()
+      })
       clearInterval(checks)
       clearTimeout(cut)
       overload.stop()
     },
   }
-}
-
-/**
- * Lets the system take next to no connections on our behalf: who comes now is kept waiting, to be refused when listening has
- * ended. Node has no words for it; where it does not work, a few more connections may be reset.
- */
-function takeFewer(server: NetServer): void {
-  const { _handle: handle } = server as { _handle?: { listen?: (backlog: number) => number } }
-  handle?.listen?.(0)
-}
-
-/**
- * Connections that the system has taken are reset when listening ends. They come in one by one with the turns of the loop,
- * so when short turns have brought none it is time to end it.
- */
-async function quietTurn(accepted: () => number): Promise<void> {
-  const until = performance.now() + maxQuietWaitMs
-  // What is left of this turn brings none.
-  await setImmediate()
-  for (let quiet = 0; quiet < quietTurns && performance.now() < until; ) {
-    const [begun, before] = [performance.now(), accepted()]
-    await setImmediate()
-    quiet = accepted() === before && performance.now() - begun < quietTurnMs ? quiet + 1 : 0
-  }
-}
-
-/** E.g. `http://127.0.0.1:4000`. */
-export function originOf({ address, family, port }: AddressInfo): string {
-  return `http://${family === 'IPv6' ? `[${address}]` : address}:${port}`
 }
 
 function visitOf({ method = '', url = '', headers }: IncomingMessage): Visit {
