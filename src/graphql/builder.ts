@@ -12,6 +12,8 @@ export interface GraphQLContext {
   readonly domain: Context
   /** Replaced after each mutation field, so that nothing read before a write is shown after it. */
   loaders: Loaders
+  /** What each field of a mutation has come to, by its key: who executes the document again does nothing again. */
+  readonly done: Map<string | number, unknown>
 }
 
 export const builder = new SchemaBuilder<{

@@ -21,6 +21,7 @@ import {
   isObjectType,
   Kind,
   type OperationDefinitionNode,
+  OperationTypeNode,
   type ResponsePath,
   type SelectionNode,
   type SelectionSetNode,
@@ -58,7 +59,8 @@ interface FieldPlan {
   readonly lead: string
   readonly resolve: GraphQLFieldResolver<unknown, unknown>
   readonly argsOf: Source<Values>
-  readonly infoOf: Source<GraphQLResolveInfo>
+  /** Undefined for a resolver that takes no info. */
+  readonly infoOf: Source<GraphQLResolveInfo> | undefined
   /** Only of leaves, which need no slot. */
   readonly text: LeafText | undefined
   readonly write: Write
@@ -131,11 +133,14 @@ export function planOperation(subject: Subject, rootType: GraphQLObjectType): Wr
   ): FieldPlan => {
     const infoOf = planInfo(parentType, field, nodes, path)
     const sets = nodes.flatMap(({ selectionSet }) => selectionSet ?? [])
+    const resolve = field.resolve ?? readProperty(field.name)
+    // One that names no parameter may take them all.
+    const takesInfo = resolve.length === 0 || resolve.length >= 4
     return {
       lead,
-      resolve: field.resolve ?? readProperty(field.name),
+      resolve,
       argsOf: planArgs(field, nodes[0]!),
-      infoOf,
+      infoOf: takesInfo ? infoOf : undefined,
       text: textOf(field.type),
       write: writeType(field.type, { sets, path, infoOf }),
     }
@@ -253,6 +258,7 @@ export function planOperation(subject: Subject, rootType: GraphQLObjectType): Wr
   }
 
   const root = planObject(rootType, [operation.selectionSet], undefined)
+  if (operation.operation === OperationTypeNode.MUTATION && root.fields.length > 1) throw notPlain
   return (run, slot, value) => writeFields(root, run, slot, value)
 }
 
@@ -265,11 +271,13 @@ function makeFor<Value>(run: Run, source: Source<Value>): Value {
   return made
 }
 
+const noInfo = undefined as never
+
 function writeFields({ fields, end }: ObjectPlan, run: Run, slot: Slot, source: unknown): void {
   const { context } = run
   let written = slot.text
   for (const { lead, resolve, argsOf, infoOf, text, write } of fields) {
-    const value = resolve(source, valueFor(run, argsOf), context, valueFor(run, infoOf))
+    const value = resolve(source, valueFor(run, argsOf), context, infoOf ? valueFor(run, infoOf) : noInfo)
     const isLater = isPromise(value)
     if (text && !isLater) {
       written += lead + text(value)

@@ -12,11 +12,11 @@ import type { GraphQLContext } from './builder.ts'
 import { ignore, planOperation, type Run, type Write } from './compile-plan.ts'
 import { notPlain, Slot } from './compile-text.ts'
 
-// A compiled query writes the JSON of its answer while it resolves. It knows success alone: whatever else there is, it
+// A compiled operation writes the JSON of its answer while it resolves. It knows success alone: whatever else there is, it
 // gives up, and the interpreter executes the document again on the same context and says what is wrong.
 
-/** What answers a query by itself. */
-export interface CompiledQuery {
+/** What answers an operation by itself. */
+export interface CompiledOperation {
   /**
    * The JSON of `data`, letter by letter that of graphql; undefined where the interpreter is to answer. The variables are
    * as they were sent. Never rejects.
@@ -28,17 +28,18 @@ export interface CompiledQuery {
 const maxPlans = 16
 
 /**
- * Compiles a query. Undefined where it is none that can be compiled: a mutation, one that asks for the schema, or one with
- * directives other than `@skip` and `@include`. The document must have been validated.
+ * Compiles a query, or a mutation, which gives up unless it has one field: several are done one after the other. Undefined
+ * for what asks for the schema, or has directives other than `@skip` and `@include`. The document must have been validated.
  */
-export function compileQuery(
+export function compileOperation(
   schema: GraphQLSchema,
   document: DocumentNode,
   operation: OperationDefinitionNode,
-): CompiledQuery | undefined {
-  const rootType = schema.getQueryType()
+): CompiledOperation | undefined {
+  const rootType = schema.getRootType(operation.operation)
   const fragments = fragmentsOf(document)
-  const conditionNames = operation.operation === OperationTypeNode.QUERY && conditionsOf(operation, fragments)
+  const isCompilable = operation.operation !== OperationTypeNode.SUBSCRIPTION
+  const conditionNames = isCompilable && conditionsOf(operation, fragments)
   if (!rootType || !conditionNames) return undefined
 
   const plans = new Map<string, Write>()

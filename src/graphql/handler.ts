@@ -1,8 +1,9 @@
 import {
   type DocumentNode,
   defaultFieldResolver,
-  type ExecutionResult,
   GraphQLError,
+  type GraphQLFieldResolver,
+  type GraphQLObjectType,
   type GraphQLSchema,
   getOperationAST,
   NoSchemaIntrospectionCustomRule,
@@ -80,8 +81,6 @@ interface Begun {
   readonly context: GraphQLContext
   /** The counting of its nodes. */
   readonly spending: Promise<void>
-  /** What a mutation has come to. */
-  readonly result?: ExecutionResult | undefined
 }
 
 /** Serves GraphQL over HTTP at `graphqlPath`: JSON by POST, queries by GET, and GraphiQL for browsers. */
@@ -114,7 +113,6 @@ export function createGraphQLHandler(options: GraphQLHandlerOptions): GraphQLHan
       jsonOnly,
       naming,
       useDocumentLimits(limits),
-      goingOn,
       learning(known.learn),
       ...(introspection ? [] : [withoutIntrospection]),
       maskingAll(mask),
@@ -144,10 +142,8 @@ export function createGraphQLHandler(options: GraphQLHandlerOptions): GraphQLHan
     } catch {
       return { context, spending }
     }
-    const { text, ...rest } = await operation.run(context, variables)
-    return text === undefined
-      ? { context, spending, ...rest }
-      : { status: 200, headers: { 'content-type': contentType }, body: text }
+    const body = await operation.run(context, variables)
+    return body === undefined ? { context, spending } : { status: 200, headers: { 'content-type': contentType }, body }
   }
 
   const beginShort = (request: Incoming, entered: Entered): Promise<Outgoing | Begun> | undefined => {
@@ -188,7 +184,7 @@ export function createGraphQLHandler(options: GraphQLHandlerOptions): GraphQLHan
 function contextFor({ admission, db }: Entered): GraphQLContext {
   const { account, permissions } = admission.caller
   const domain = { db, account, permissions }
-  return { domain, loaders: createLoaders(domain) }
+  return { domain, loaders: createLoaders(domain), done: new Map() }
 }
 
 /** All but the length, which the server tells. */
@@ -259,14 +255,6 @@ function tell(visit: Visit, operation: string | undefined, isMutation: boolean):
   visit.mayChange = isMutation
 }
 
-/** What was executed already is not executed again. */
-const goingOn: Plugin<Partial<Begun>> = {
-  onExecute({ args, setExecuteFn }) {
-    const { result } = args.contextValue as Partial<Begun>
-    if (result) setExecuteFn(() => result)
-  },
-}
-
 /** Tells of operations that are executed without an error. */
 const learning = (learn: (text: string, operationName: string, document: DocumentNode) => void): Plugin => ({
   onExecute({ args: { document, contextValue } }) {
@@ -279,26 +267,42 @@ const learning = (learn: (text: string, operationName: string, document: Documen
   },
 })
 
+type Resolver = GraphQLFieldResolver<unknown, GraphQLContext>
+
 /** The schema, with the fields that an operation begins with telling what became of them. */
 function watched(schema: GraphQLSchema): GraphQLSchema {
-  const roots = [schema.getQueryType(), schema.getMutationType()]
-  for (const field of roots.flatMap((type) => Object.values(type?.getFields() ?? {}))) {
-    const { name, resolve = defaultFieldResolver } = field
-    field.resolve = async (...given) => {
-      const visit = currentVisit()
-      const startedAt = performance.now()
-      let isOk = false
-      try {
-        const result = await resolve(...given)
-        isOk = true
-        if (visit && isErrorResult(result)) noteOutcome(visit, 'refused')
-        return result
-      } finally {
-        visit?.trace?.add('field', name, startedAt, performance.now() - startedAt, isOk)
-      }
+  for (const { name, field } of fieldsOf(schema.getQueryType())) field.resolve = telling(name, field.resolve)
+  for (const { name, field } of fieldsOf(schema.getMutationType())) field.resolve = once(telling(name, field.resolve))
+  return schema
+}
+
+const fieldsOf = (type: GraphQLObjectType | null | undefined) =>
+  Object.entries(type?.getFields() ?? {}).map(([name, field]) => ({ name, field }))
+
+function telling(name: string, resolve: Resolver = defaultFieldResolver): Resolver {
+  return async (source, args, context, info) => {
+    const visit = currentVisit()
+    const startedAt = visit?.trace ? performance.now() : 0
+    let isOk = false
+    try {
+      const result = await resolve(source, args, context, info)
+      isOk = true
+      if (visit && isErrorResult(result)) noteOutcome(visit, 'refused')
+      return result
+    } finally {
+      visit?.trace?.add('field', name, startedAt, performance.now() - startedAt, isOk)
     }
   }
-  return schema
+}
+
+/** Does what a field of a mutation does, unless it was done for the request already. */
+function once(resolve: Resolver): Resolver {
+  return (source, args, context, info) => {
+    const { done } = context
+    const { key } = info.path
+    if (!done.has(key)) done.set(key, resolve(source, args, context, info))
+    return done.get(key)
+  }
 }
 
 /** Whether it is what a mutation answers instead of success: see results.ts. */

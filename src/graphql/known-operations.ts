@@ -1,20 +1,15 @@
 import {
   type DocumentNode,
-  type ExecutionResult,
-  execute,
   type GraphQLSchema,
   getOperationAST,
   type OperationDefinitionNode,
   OperationTypeNode,
 } from 'graphql'
 import type { GraphQLContext } from './builder.ts'
-import { type CompiledQuery, compileQuery } from './compile.ts'
+import { type CompiledOperation, compileOperation } from './compile.ts'
 import { type DocumentCost, type DocumentLimits, exceededKinds, longestList, measure } from './limits.ts'
 
 export type Variables = Record<string, unknown>
-
-/** What came of an operation: the JSON text of its answer, or what is left for the long way to go on with. */
-export type Outcome = { text: string } | { text: undefined; result?: ExecutionResult }
 
 /** An operation that was executed before without an error: it needs no parsing and no validation any more. */
 export interface KnownOperation {
@@ -22,7 +17,8 @@ export interface KnownOperation {
   readonly isMutation: boolean
   /** How many nodes it asks for; undefined where these variables make it ask for more than it may of anything. */
   nodesFor(variables: Variables): number | undefined
-  run(context: GraphQLContext, variables: Variables): Promise<Outcome>
+  /** The JSON text of its answer; undefined where it is to be executed by the long way, on the same context. */
+  run(context: GraphQLContext, variables: Variables): Promise<string | undefined>
 }
 
 export interface KnownOperations {
@@ -41,6 +37,7 @@ const maxLeftMore = 10
 export function createKnownOperations(schema: GraphQLSchema, limits: DocumentLimits): KnownOperations {
   /** By their texts, the one that was asked for last at the end. */
   const documents = new Map<string, Map<string, KnownOperation>>()
+  let last: string | undefined
 
   return {
     learn(text, operationName, document) {
@@ -50,13 +47,17 @@ export function createKnownOperations(schema: GraphQLSchema, limits: DocumentLim
       if (!operation || operation.operation === OperationTypeNode.SUBSCRIPTION || operations.has(operationName)) return
       operations.set(operationName, toKnown(schema, limits, document, operation))
       documents.set(text, operations)
+      last = text
       if (documents.size > maxKeptDocuments) documents.delete(documents.keys().next().value!)
     },
     find(text, operationName) {
       const operations = documents.get(text)
       if (!operations) return undefined
-      documents.delete(text)
-      documents.set(text, operations)
+      if (text !== last) {
+        documents.delete(text)
+        documents.set(text, operations)
+        last = text
+      }
       return operations.get(operationName)
     },
   }
@@ -69,7 +70,6 @@ function toKnown(
   operation: OperationDefinitionNode,
 ): KnownOperation {
   const operationName = operation.name?.value
-  const isMutation = operation.operation === OperationTypeNode.MUTATION
   const first = measure(schema, document, operationName, {})
   const costOf = (variables: Variables): DocumentCost =>
     first.isVariable
@@ -77,37 +77,30 @@ function toKnown(
       : { ...first.cost, listItems: Math.max(first.cost.listItems, longestList(variables)) }
 
   /** Compiled when it is asked for again: most of a flood of documents never are. */
-  let compiled: CompiledQuery | undefined
+  let compiled: CompiledOperation | undefined
   let isTried = false
   let leftMore = 0
-  const runCompiled = async (context: GraphQLContext, variables: Variables): Promise<Outcome> => {
-    if (!isTried) {
-      isTried = true
-      compiled = compileQuery(schema, document, operation)
-    }
-    const data = await compiled?.run(context, variables)
-    if (data !== undefined) {
-      leftMore -= leftMore > 0 ? 1 : 0
-      return { text: `{"data":${data}}` }
-    }
-    leftMore += 1
-    if (leftMore >= maxLeftMore) compiled = undefined
-    return { text: undefined }
-  }
-
-  /** A mutation cannot be begun again by the long way, so what it comes to is handed over. */
-  const runMutation = async (contextValue: GraphQLContext, variableValues: Variables): Promise<Outcome> => {
-    const result = await execute({ schema, document, operationName, contextValue, variableValues })
-    return result.errors ? { text: undefined, result } : { text: JSON.stringify(result) }
-  }
 
   return {
     name: operationName,
-    isMutation,
+    isMutation: operation.operation === OperationTypeNode.MUTATION,
     nodesFor(variables) {
       const cost = costOf(variables)
       return exceededKinds(cost, limits).length > 0 ? undefined : cost.nodes
     },
-    run: isMutation ? runMutation : runCompiled,
+    async run(context, variables) {
+      if (!isTried) {
+        isTried = true
+        compiled = compileOperation(schema, document, operation)
+      }
+      const data = await compiled?.run(context, variables)
+      if (data === undefined) {
+        leftMore += 1
+        if (leftMore >= maxLeftMore) compiled = undefined
+        return undefined
+      }
+      leftMore = Math.max(0, leftMore - 1)
+      return `{"data":${data}}`
+    },
   }
 }

@@ -42,24 +42,42 @@ interface ContactListRequest {
   readonly filter: ContactFilter
 }
 
+/** Each of them is made when it is first asked for: most requests need one or two. */
 export function createLoaders(ctx: Context): Loaders {
-  const organization = new DataLoader<number, Organization | null>(async (ids) =>
-    inOrder(ids, await findOrganizations(ctx, ids)),
-  )
+  let organization: Loaders['organization'] | undefined
+  let contact: Loaders['contact'] | undefined
+  let ancestors: Loaders['ancestors'] | undefined
   /** What a list has brought need not be read again when a parent or a contact refers to it. */
   const keep = (rows: readonly Organization[]) => {
+    const { organization } = loaders
     for (const row of rows) organization.prime(row.id, row)
   }
   const childCount = byArguments<OrganizationFilter, number>((filter) => (ids) => countChildren(ctx, ids, filter))
   const contactCount = byArguments<ContactFilter, number>((filter) => (ids) => countContacts(ctx, ids, filter))
-  return {
-    organization,
-    contact: new DataLoader(async (ids) => inOrder(ids, await findContacts(ctx, ids))),
-    ancestors: new DataLoader(async (ids) => {
-      const found = await findAncestors(ctx, ids)
-      found.forEach(keep)
-      return found
-    }),
+  const contactsBy = <Row extends ContactSummary>(
+    read: (ctx: Context, ids: readonly number[], page: PageRequest, filter: ContactFilter) => Promise<Page<Row>[]>,
+  ) =>
+    byArguments<ContactListRequest, Connection<Row>>(({ page, filter }) => {
+      const count = (id: number) => contactCount(filter).load(id)
+      return async (ids) => toConnections(ids, await read(ctx, ids, page, filter), listOrder, count)
+    })
+  const loaders: Loaders = {
+    get organization() {
+      organization ??= new DataLoader(async (ids) => inOrder(ids, await findOrganizations(ctx, ids)))
+      return organization
+    },
+    get contact() {
+      contact ??= new DataLoader(async (ids) => inOrder(ids, await findContacts(ctx, ids)))
+      return contact
+    },
+    get ancestors() {
+      ancestors ??= new DataLoader(async (ids) => {
+        const found = await findAncestors(ctx, ids)
+        found.forEach(keep)
+        return found
+      })
+      return ancestors
+    },
     async organizationPage(request) {
       const page = await organizationPage(ctx, request)
       keep(page.rows)
@@ -74,15 +92,10 @@ export function createLoaders(ctx: Context): Loaders {
         return toConnections(ids, pages, organizationOrderings[request.field], count)
       }
     }),
-    contactPage: byArguments(({ page, filter }) => {
-      const count = (id: number) => contactCount(filter).load(id)
-      return async (ids) => toConnections(ids, await contactPages(ctx, ids, page, filter), listOrder, count)
-    }),
-    contactSummaryPage: byArguments(({ page, filter }) => {
-      const count = (id: number) => contactCount(filter).load(id)
-      return async (ids) => toConnections(ids, await contactSummaryPages(ctx, ids, page, filter), listOrder, count)
-    }),
+    contactPage: contactsBy(contactPages),
+    contactSummaryPage: contactsBy(contactSummaryPages),
   }
+  return loaders
 }
 
 const toConnections = <Row>(
@@ -96,15 +109,17 @@ const toConnections = <Row>(
 function byArguments<Arguments extends object, Value>(
   batchFor: (args: Arguments) => (ids: readonly number[]) => Promise<Value[]>,
 ): (args: Arguments) => DataLoader<number, Value> {
-  const byObject = new Map<Arguments, DataLoader<number, Value>>()
-  const byText = new Map<string, DataLoader<number, Value>>()
+  let byText: Map<string, DataLoader<number, Value>> | undefined
+  let lastArgs: Arguments | undefined
+  let lastLoader: DataLoader<number, Value> | undefined
   return (args) => {
-    const known = byObject.get(args)
-    if (known) return known
+    if (lastLoader && args === lastArgs) return lastLoader
+    byText ??= new Map()
     const text = JSON.stringify(args)
     const loader = byText.get(text) ?? new DataLoader(batchFor(args))
     byText.set(text, loader)
-    byObject.set(args, loader)
+    lastArgs = args
+    lastLoader = loader
     return loader
   }
 }

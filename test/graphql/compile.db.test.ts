@@ -10,7 +10,7 @@ import { plausibleOrganization } from '../../src/domain/plausible.ts'
 import { sampleOrganizations } from '../../src/domain/sample.ts'
 import { seedOrganizations } from '../../src/domain/seed.ts'
 import type { GraphQLContext } from '../../src/graphql/builder.ts'
-import { compileQuery } from '../../src/graphql/compile.ts'
+import { compileOperation } from '../../src/graphql/compile.ts'
 import { exceededKinds, measure } from '../../src/graphql/limits.ts'
 import { createLoaders } from '../../src/graphql/loaders.ts'
 import { createSchema } from '../../src/graphql/schema.ts'
@@ -55,14 +55,14 @@ beforeEach(() => {
   })
 })
 
-const contextFor = (domain: Context): GraphQLContext => ({ domain, loaders: createLoaders(domain) })
+const contextFor = (domain: Context): GraphQLContext => ({ domain, loaders: createLoaders(domain), done: new Map() })
 
 /** What is executed in two ways: by itself, and by graphql. */
 function prepare(query: string, operationName?: string) {
   const document = parse(query)
   expect(validate(schema, document)).toEqual([])
   const operation = getOperationAST(document, operationName) as OperationDefinitionNode
-  const compiled = compileQuery(schema, document, operation)
+  const compiled = compileOperation(schema, document, operation)
   return {
     isCompiled: !!compiled,
     run: (context: GraphQLContext, variables?: Variables) => compiled!.run(context, variables),
@@ -251,8 +251,19 @@ describe('a compiled query', () => {
     expect(found).toEqual(wanted)
   })
 
-  it('is none for a mutation, and none that asks for the schema', () => {
-    expect(prepare('mutation { removeContact(input: { id: 1 }) { __typename } }').isCompiled).toBe(false)
+  it('may be a mutation of one field, but of no more, since they are done one after the other', async () => {
+    const remove = 'removeContact(input: { id: 1 }) { __typename ... on NotFoundError { path } }'
+    const run = (query: string) => prepare(query).run(contextFor(database.ctx))
+
+    const answer = '{"__typename":"NotFoundError","path":["id"]}'
+    expect(await run(`mutation { ${remove} }`)).toBe(`{"removeContact":${answer}}`)
+    expect(await run(`mutation { __typename ${remove} ${remove} }`)).toBe(
+      `{"__typename":"Mutation","removeContact":${answer}}`,
+    )
+    expect(await run(`mutation { a: ${remove} b: ${remove} }`)).toBeUndefined()
+  })
+
+  it('is none that asks for the schema', () => {
     expect(prepare(introspectionQuery).isCompiled).toBe(false)
     expect(prepare('{ __type(name: "Query") { name } }').isCompiled).toBe(false)
   })

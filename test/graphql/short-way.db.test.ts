@@ -33,6 +33,7 @@ let shortUrl: string
 let longUrl: string
 let organization: { id: number; gid: string }
 let contact: { id: number; gid: string }
+let contactless: { gid: string }
 beforeAll(async () => {
   await seedOrganizations(
     database.ctx,
@@ -42,6 +43,8 @@ beforeAll(async () => {
   organization = { id, gid: encodeId('Organization', id) }
   const added = await aContact(database.ctx, id)
   contact = { id: added.id, gid: encodeId('Contact', added.id) }
+  const { id: other } = await anOrganization(database.ctx)
+  contactless = { gid: encodeId('Organization', other) }
   shortUrl = await start()
   longUrl = await start({ isShortWayOpen: false })
 })
@@ -143,7 +146,7 @@ describe('a request is answered alike, word by word, the first time and when it 
       'a mutation whose answer has an error',
       () => ({
         body: {
-          query: `mutation Change($id: ID!) { updateContact(input: { id: $id, change: { email: { label: OFFICE } } }) {
+          query: `mutation Change($id: ID!) { updateContact(input: { id: $id, change: { telephone: { integration: false } } }) {
             ... on UpdateContactSuccess { contact { ... on ContactDetails { id organization { contacts(first: 1000) { totalCount } } } } }
             ... on UserError { message }
           } }`,
@@ -187,12 +190,30 @@ describe('a request is answered alike, word by word, the first time and when it 
       ... on AddContactSuccess { contact { __typename ... on ContactDetails { id label value version createdAt } } }
       ... on ValidationError { issues { path message code } }
     } }`
-    const input = { organizationId: organization.gid, contact: { email: { label: 'OFFICE', value: 'a@example.com' } } }
+    const input = { organizationId: organization.gid, contact: { email: { label: 'GENERAL', value: 'a@example.com' } } }
     const withoutWhatChanges = (text: string) => text.replace(/"(id|createdAt)":"[^"]+"/g, '"$1":""')
 
     await expectSame({ body: { query, variables: { input } } }, withoutWhatChanges)
-    const wrong = { ...input, contact: { email: { label: 'OFFICE', value: ' ' } } }
+    const wrong = { ...input, contact: { email: { label: 'GENERAL', value: ' ' } } }
     await expectSame({ body: { query, variables: { input: wrong } } })
+  })
+
+  it('a mutation that is done, and done once, although its answer has an error', async () => {
+    const query = `mutation Add($id: ID!, $first: Int) {
+      addContact(input: { organizationId: $id, contact: { website: { label: GENERAL, value: "once.example" } } }) {
+        ... on AddContactSuccess { organization { contacts(first: $first) { totalCount } } }
+      }
+    }`
+    for (const [first, total] of [
+      [10, 1],
+      [10, 2],
+      [1000, 3],
+      [1000, 4],
+      [10, 5],
+    ]) {
+      const { text } = await send(shortUrl, { body: { query, variables: { id: contactless.gid, first } } })
+      expect(text).toContain(first === 10 ? `"totalCount":${total}` : 'first is 1000')
+    }
   })
 
   it('random queries, valid and broken', { timeout: 120_000 }, async () => {
