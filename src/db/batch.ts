@@ -1,4 +1,4 @@
-import { AsyncLocalStorage } from 'node:async_hooks'
+import { AsyncResource } from 'node:async_hooks'
 import type { RequestScope, StatementOutcome } from './client.ts'
 import { DeadlineExceeded } from './errors.ts'
 import type { Cell, Keys, Statement } from './statement.ts'
@@ -59,8 +59,7 @@ export function createBatches(send: Send): Read {
       close()
       return statement.bind({ ...parameters, keys: batch.close() })
     }
-    // Who observes the statement finds the request that was the first to ask.
-    const start = AsyncLocalStorage.bind(async () => {
+    const start = async () => {
       try {
         const [columns] = await send(statement as never, bind, batch)
         batch.resolve(statement.byKey!(columns!))
@@ -69,8 +68,11 @@ export function createBatches(send: Send): Read {
       } finally {
         close()
       }
-    })
-    if (starting.push(start) === 1) setImmediate(startAll)
+    }
+    // Who observes the statement finds the request that was the first to ask. (`AsyncLocalStorage.bind` would do the same,
+    // but each function that it returns has accessors, which keep what it refers to until the old space is tidied.)
+    const first = new AsyncResource('Batch')
+    if (starting.push(() => first.runInAsyncScope(start)) === 1) setImmediate(startAll)
     return batch.join(keys, scope)
   }
 }

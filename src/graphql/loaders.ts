@@ -42,60 +42,97 @@ interface ContactListRequest {
   readonly filter: ContactFilter
 }
 
-/** Each of them is made when it is first asked for: most requests need one or two. */
-export function createLoaders(ctx: Context): Loaders {
-  let organization: Loaders['organization'] | undefined
-  let contact: Loaders['contact'] | undefined
-  let ancestors: Loaders['ancestors'] | undefined
-  /** What a list has brought need not be read again when a parent or a contact refers to it. */
-  const keep = (rows: readonly Organization[]) => {
-    const { organization } = loaders
-    for (const row of rows) organization.prime(row.id, row)
+export const createLoaders = (ctx: Context): Loaders => new RequestLoaders(ctx)
+
+/** Each loader is made when it is first asked for: most requests need one or two. */
+class RequestLoaders implements Loaders {
+  readonly #ctx: Context
+  #organization: Loaders['organization'] | undefined
+  #contact: Loaders['contact'] | undefined
+  #ancestors: Loaders['ancestors'] | undefined
+  #childPages: Loaders['childPage'] | undefined
+  #childCounts: ((filter: OrganizationFilter) => DataLoader<number, number>) | undefined
+  #contactPages: Loaders['contactPage'] | undefined
+  #contactSummaryPages: Loaders['contactSummaryPage'] | undefined
+  #contactCounts: ((filter: ContactFilter) => DataLoader<number, number>) | undefined
+
+  constructor(ctx: Context) {
+    this.#ctx = ctx
   }
-  const childCount = byArguments<OrganizationFilter, number>((filter) => (ids) => countChildren(ctx, ids, filter))
-  const contactCount = byArguments<ContactFilter, number>((filter) => (ids) => countContacts(ctx, ids, filter))
-  const contactsBy = <Row extends ContactSummary>(
-    read: (ctx: Context, ids: readonly number[], page: PageRequest, filter: ContactFilter) => Promise<Page<Row>[]>,
-  ) =>
-    byArguments<ContactListRequest, Connection<Row>>(({ page, filter }) => {
-      const count = (id: number) => contactCount(filter).load(id)
-      return async (ids) => toConnections(ids, await read(ctx, ids, page, filter), listOrder, count)
+
+  get organization(): Loaders['organization'] {
+    this.#organization ??= new DataLoader(async (ids) => inOrder(ids, await findOrganizations(this.#ctx, ids)))
+    return this.#organization
+  }
+
+  get contact(): Loaders['contact'] {
+    this.#contact ??= new DataLoader(async (ids) => inOrder(ids, await findContacts(this.#ctx, ids)))
+    return this.#contact
+  }
+
+  get ancestors(): Loaders['ancestors'] {
+    this.#ancestors ??= new DataLoader(async (ids) => {
+      const found = await findAncestors(this.#ctx, ids)
+      for (const rows of found) this.#keep(rows)
+      return found
     })
-  const loaders: Loaders = {
-    get organization() {
-      organization ??= new DataLoader(async (ids) => inOrder(ids, await findOrganizations(ctx, ids)))
-      return organization
-    },
-    get contact() {
-      contact ??= new DataLoader(async (ids) => inOrder(ids, await findContacts(ctx, ids)))
-      return contact
-    },
-    get ancestors() {
-      ancestors ??= new DataLoader(async (ids) => {
-        const found = await findAncestors(ctx, ids)
-        found.forEach(keep)
-        return found
-      })
-      return ancestors
-    },
-    async organizationPage(request) {
-      const page = await organizationPage(ctx, request)
-      keep(page.rows)
-      const ordering = organizationOrderings[request.field]
-      return { page, ordering, owner: ctx.account, count: () => countOrganizations(ctx, request.filter) }
-    },
-    childPage: byArguments((request) => {
-      const count = (id: number) => childCount(request.filter).load(id)
+    return this.#ancestors
+  }
+
+  async organizationPage(request: OrganizationListRequest): Promise<Connection<Organization>> {
+    const page = await organizationPage(this.#ctx, request)
+    this.#keep(page.rows)
+    const ordering = organizationOrderings[request.field]
+    const count = () => countOrganizations(this.#ctx, request.filter)
+    return { page, ordering, owner: this.#ctx.account, count }
+  }
+
+  childPage(request: OrganizationListRequest): DataLoader<number, Connection<Organization>> {
+    this.#childPages ??= byArguments((request) => {
+      const count = (id: number) => this.#childCount(request.filter).load(id)
       return async (ids) => {
-        const pages = await childPages(ctx, ids, request)
-        for (const { rows } of pages) keep(rows)
+        const pages = await childPages(this.#ctx, ids, request)
+        for (const { rows } of pages) this.#keep(rows)
         return toConnections(ids, pages, organizationOrderings[request.field], count)
       }
-    }),
-    contactPage: contactsBy(contactPages),
-    contactSummaryPage: contactsBy(contactSummaryPages),
+    })
+    return this.#childPages(request)
   }
-  return loaders
+
+  contactPage(request: ContactListRequest): DataLoader<number, Connection<Contact>> {
+    this.#contactPages ??= this.#contactsBy(contactPages)
+    return this.#contactPages(request)
+  }
+
+  contactSummaryPage(request: ContactListRequest): DataLoader<number, Connection<ContactSummary>> {
+    this.#contactSummaryPages ??= this.#contactsBy(contactSummaryPages)
+    return this.#contactSummaryPages(request)
+  }
+
+  #contactsBy<Row extends ContactSummary>(
+    read: (ctx: Context, ids: readonly number[], page: PageRequest, filter: ContactFilter) => Promise<Page<Row>[]>,
+  ) {
+    return byArguments<ContactListRequest, Connection<Row>>(({ page, filter }) => {
+      const count = (id: number) => this.#contactCount(filter).load(id)
+      return async (ids) => toConnections(ids, await read(this.#ctx, ids, page, filter), listOrder, count)
+    })
+  }
+
+  #childCount(filter: OrganizationFilter): DataLoader<number, number> {
+    this.#childCounts ??= byArguments((filter) => (ids) => countChildren(this.#ctx, ids, filter))
+    return this.#childCounts(filter)
+  }
+
+  #contactCount(filter: ContactFilter): DataLoader<number, number> {
+    this.#contactCounts ??= byArguments((filter) => (ids) => countContacts(this.#ctx, ids, filter))
+    return this.#contactCounts(filter)
+  }
+
+  /** What a list has brought need not be read again when a parent or a contact refers to it. */
+  #keep(rows: readonly Organization[]): void {
+    const { organization } = this
+    for (const row of rows) organization.prime(row.id, row)
+  }
 }
 
 const toConnections = <Row>(

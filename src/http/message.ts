@@ -46,29 +46,55 @@ interface Parts {
 /** What `new URL` would leave as it is. */
 const plainPath = /^(?:\/[\w-][\w.-]*)+$/
 
-export function createIncoming({ method, origin, target, fields, body, address }: Parts): Incoming {
-  const queryAt = target.indexOf('?')
-  const path = queryAt < 0 ? target : target.slice(0, queryAt)
-  let url: URL | undefined
-  const urlOf = () => (url ??= new URL(origin + target))
-  const isPlain = plainPath.test(path)
-  return {
-    method,
-    pathname: isPlain ? path : urlOf().pathname,
-    hasQuery: queryAt >= 0,
-    headers: {
-      get: (name) => joined(fields[name]) ?? null,
-      *entries() {
-        for (const name in fields) yield [name, joined(fields[name])!]
-      },
-    },
-    body,
-    address,
-    get url() {
-      return urlOf()
-    },
+/**
+ * A class, as everything that is made for each request and has accessors: each literal with accessors gets a hidden class of
+ * its own, which keeps all it refers to until the old space is tidied.
+ */
+class HttpRequest implements Incoming {
+  readonly method: string
+  readonly pathname: string
+  readonly hasQuery: boolean
+  readonly headers: RequestHeaders
+  readonly body: string
+  readonly address: string
+  readonly #href: string
+  #url: URL | undefined
+
+  constructor({ method, origin, target, fields, body, address }: Parts) {
+    const queryAt = target.indexOf('?')
+    const path = queryAt < 0 ? target : target.slice(0, queryAt)
+    this.#href = origin + target
+    this.method = method
+    this.pathname = plainPath.test(path) ? path : this.url.pathname
+    this.hasQuery = queryAt >= 0
+    this.headers = new Fields(fields)
+    this.body = body
+    this.address = address
+  }
+
+  get url(): URL {
+    this.#url ??= new URL(this.#href)
+    return this.#url
   }
 }
+
+class Fields implements RequestHeaders {
+  readonly #fields: Parts['fields']
+
+  constructor(fields: Parts['fields']) {
+    this.#fields = fields
+  }
+
+  get(name: string): string | null {
+    return joined(this.#fields[name]) ?? null
+  }
+
+  *entries(): Iterable<[string, string]> {
+    for (const name in this.#fields) yield [name, joined(this.#fields[name])!]
+  }
+}
+
+export const createIncoming = (parts: Parts): Incoming => new HttpRequest(parts)
 
 const joined = (value: string | string[] | undefined) => (Array.isArray(value) ? value.join(', ') : value)
 
