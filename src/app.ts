@@ -13,6 +13,7 @@ import type { Handler } from './http/server.ts'
 import { toRestError } from './rest/errors.ts'
 import { createRestHandler, refuseEntry, refuseUnreadable } from './rest/handler.ts'
 import { errorAnswer, restPath } from './rest/router.ts'
+import { describeError } from './telemetry/describe-error.ts'
 import type { Metrics } from './telemetry/metrics.ts'
 import type { Tracing } from './telemetry/tracing.ts'
 import { currentVisit, during, outcomeOf, type Visit } from './telemetry/visit.ts'
@@ -201,17 +202,3 @@ const maxLoggedLength = 200
 const isRest = (pathname: string) => pathname === restPath || pathname.startsWith(`${restPath}/`)
 
 const doorOf = (pathname: string) => (isRest(pathname) ? 'rest' : pathname === graphqlPath ? 'graphql' : undefined)
-
-/** What may be logged of an error: a driver's message can hold values of the statement, so only its code is told. */
-export function describeError(cause: unknown) {
-  if (!(cause instanceof Error)) return { error: { type: typeof cause } }
-  const origin = cause.cause instanceof Error ? cause.cause : cause
-  const { code } = origin as NodeJS.ErrnoException
-  return { error: { type: cause.name, code, ...(code ? {} : { message: cause.message }), stack: framesOf(cause) } }
-}
-
-const framesOf = ({ stack = '' }: Error) =>
-  stack
-    .split('\n')
-    .filter((line) => /^\s+at /.test(line))
-    .join('\n')

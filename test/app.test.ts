@@ -10,7 +10,7 @@ import { listen, type RunningServer } from '../src/http/server.ts'
 import { appOptionsFor, createWebApp, serverOptions } from './support/app.ts'
 import { exchange } from './support/gateway.ts'
 
-type Run = (statement: { name: string }) => Promise<unknown>
+type Run = (statement: { name: string }, parameters: { keys?: readonly number[] }) => Promise<unknown>
 
 /** A database that answers every statement so, and tells the request of it. */
 function databaseThat(run: Run) {
@@ -22,9 +22,10 @@ function databaseThat(run: Run) {
       scopes.push(scope)
       return {
         ...db,
-        async run(statement: { name: string }) {
+        async run(...given: Parameters<Run>) {
+          const [statement] = given
           try {
-            return await run(statement)
+            return await run(...given)
           } finally {
             scope.onStatement?.(statement.name, performance.now(), 1, 'ok')
           }
@@ -34,7 +35,8 @@ function databaseThat(run: Run) {
   } as unknown as Database
   return { db, scopes }
 }
-const noRows: Run = async () => []
+/** A keyed read brings a list for each key. */
+const noRows: Run = async (_, { keys = [] }) => keys.map(() => [])
 const never: Run = () => new Promise(() => {})
 
 function start(run: Run, given: Partial<AppOptions> = {}) {
@@ -142,7 +144,7 @@ describe('a request that takes too long', () => {
     const ask = async () => (await app.handle(new Request('http://gateway/v1/organizations'), '192.0.2.1')).status
 
     const before = [await ask(), await ask()]
-    held.resolve([])
+    held.resolve([[]])
     await vi.waitFor(async () => expect(await ask()).toBe(200))
 
     expect(before).toEqual([504, 429])

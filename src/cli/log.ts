@@ -1,8 +1,8 @@
 import { write, writeSync } from 'node:fs'
 import { type Logger, pino } from 'pino'
-import { describeError } from '../app.ts'
 import type { Config } from '../config.ts'
 import type { DatabaseObserver } from '../db/client.ts'
+import { describeError } from '../telemetry/describe-error.ts'
 import { currentVisit } from '../telemetry/visit.ts'
 
 /** How much may wait for a reader that is slow. What is beyond is dropped and counted: serving goes before the log. */

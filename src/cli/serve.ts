@@ -11,11 +11,24 @@ export function serveCommand(env: NodeJS.ProcessEnv): Command {
       'Serve GraphQL and REST by HTTP (the default command). Stops on SIGTERM or SIGINT; a second one stops at once.',
     )
     .action(async () => {
-      const config = readConfig(env)
+      const wanted = readConfig(env)
+      // For developers: what is installed for production alone has no such page.
+      const config = { ...wanted, graphiql: wanted.graphiql && isInstalled('@graphql-yoga/render-graphiql') }
+      if (wanted.graphiql && !config.graphiql)
+        process.stderr.write('GRAPHIQL is taken as off: `npm ci --omit=dev` leaves GraphiQL out.\n')
       if (config.workers === 1) return serve(config)
       const { serveByWorkers } = await import('./workers/workers.ts')
       return serveByWorkers(config)
     })
+}
+
+function isInstalled(name: string): boolean {
+  try {
+    import.meta.resolve(name)
+    return true
+  } catch {
+    return false
+  }
 }
 
 /** Serves in this process. */

@@ -70,9 +70,9 @@ export const connect = (config: Config, observer: DatabaseObserver): Promise<Dat
 /** Tells two who want to know, or one. */
 function bothOf(one: DatabaseObserver, other: DatabaseObserver | undefined): DatabaseObserver {
   return {
-    onStatement(...told) {
-      one.onStatement?.(...told)
-      other?.onStatement?.(...told)
+    onStatement(name, ms, outcome) {
+      one.onStatement?.(name, ms, outcome)
+      other?.onStatement?.(name, ms, outcome)
     },
     onRetry(...told) {
       one.onRetry?.(...told)

@@ -19,6 +19,9 @@ type Read = <Parameters extends Keys, Row>(
 /** As many keys go with one statement, so that nobody has to wait for what others add without an end. */
 export const maxKeysTogether = 256
 
+/** By so much whoever is late may be told late. */
+const timerStepMs = 20
+
 const noKeys: readonly never[] = []
 const noRows: readonly never[] = Object.freeze([])
 
@@ -147,7 +150,9 @@ class Batch implements RequestScope {
     if (deadline >= this.#dueAt) return
     clearTimeout(this.#timer)
     this.#dueAt = deadline
-    this.#timer = setTimeout(() => this.#refuseLate(), Math.max(0, deadline - performance.now()))
+    // Timers of one duration share a list, so there is to be no great number of durations.
+    const ms = Math.max(0, Math.ceil((deadline - performance.now()) / timerStepMs) * timerStepMs)
+    this.#timer = setTimeout(() => this.#refuseLate(), ms)
   }
 
   #refuseLate(): void {

@@ -12,7 +12,9 @@ const listed = 'https://app.example'
 const unlisted = 'https://evil.example'
 
 /** A database without a row; the name of an account decides what comes of a request. */
-const db = { engine: 'postgres', run: async () => [], forRequest: () => db } as unknown as Database
+const run: Database['run'] = async (_, parameters) =>
+  ((parameters as { keys?: number[] }).keys ?? []).map(() => []) as never
+const db = { engine: 'postgres', run, forRequest: () => db } as unknown as Database
 
 const authenticate: AppOptions['authenticate'] = async (headers) => {
   const outcome = headers.get('x-xurrent-account')
