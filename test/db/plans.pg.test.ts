@@ -19,7 +19,7 @@ import { plausibleOrganization } from '../../src/domain/plausible.ts'
 import { seedOrganizations } from '../../src/domain/seed.ts'
 import { useDatabase } from '../support/database.ts'
 
-const database = useDatabase()
+const database = useDatabase({ poolSize: 1 })
 beforeAll(async () => {
   // As many as it takes for the planner to see that an index is worth it.
   for (let next = 0; next < 15_000; next += 500) {
@@ -37,21 +37,25 @@ interface PlanNode {
 
 const nodesOf = (plan: PlanNode): PlanNode[] => [plan, ...(plan.Plans ?? []).flatMap(nodesOf)]
 
-/** The kinds of nodes in the plans of all statements that the read runs, as they are made for any parameters. */
+/** Runs a statement without parameters; there is one connection, so that what one of them prepares is there for the next. */
+const runText = (text: string) =>
+  database.db.run(
+    { name: 'test', text, bind: () => [], row: ([cell]: [[{ Plan: PlanNode }]]) => cell, repeatable: true },
+    {},
+  )
+
+/** The kinds of nodes in the plans of all statements that the read runs. Connections ask for plans for any parameters. */
 async function plansOf(read: (ctx: Context) => Promise<unknown>): Promise<string[]> {
   const kinds: string[] = []
   const explaining: Database = {
     ...database.db,
     async run<Parameters, Row>(statement: Statement<Parameters, Row>, parameters: Parameters) {
-      const explain = {
-        name: 'test_explain',
-        text: `explain (generic_plan, format json) ${statement.text}`,
-        bind: () => [],
-        row: ([plan]: [{ Plan: PlanNode }[]]) => plan,
-        repeatable: true,
-      }
-      const [plan] = await database.db.run(explain, {})
-      kinds.push(...nodesOf(plan![0]!.Plan).map((node) => node['Node Type']))
+      const places = Math.max(0, ...[...statement.text.matchAll(/\$(\d+)/g)].map(([, place]) => Number(place)))
+      const given = places > 0 ? `(${Array(places).fill('null').join()})` : ''
+      await runText(`prepare test_plan as ${statement.text}`)
+      const [plan] = await runText(`explain (format json) execute test_plan${given}`)
+      await runText('deallocate test_plan')
+      kinds.push(...nodesOf(plan![0].Plan).map((node) => node['Node Type']))
       return database.db.run(statement, parameters)
     },
   }
