@@ -41,7 +41,7 @@ const tryMs = 3
 /** Starts a stack and waits until it answers. What it prints goes to a file, as an access log does. */
 export async function startServer(stack: Stack, options: StartOptions): Promise<RunningServer> {
   const { data, cpus, poolSize, cleanup, firstRequest, nodeOptions = [] } = options
-  const [port, otherPort] = [await freePort(), await freePort()]
+  const port = await freePort()
   const folder = await mkdtemp(join(tmpdir(), 'perf-bench-'))
   const remove = () => rm(folder, { recursive: true, force: true })
   cleanup.add(remove)
@@ -51,7 +51,7 @@ export async function startServer(stack: Stack, options: StartOptions): Promise<
   const startedAt = performance.now()
   const child = spawn(command, args, {
     cwd: folder,
-    env: { PATH: process.env.PATH, ...stack.env({ data, port, otherPort, poolSize }), ...options.env },
+    env: { PATH: process.env.PATH, ...stack.env({ data, port, poolSize }), ...options.env },
     stdio: ['ignore', file, file],
   })
   closeSync(file)

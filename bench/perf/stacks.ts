@@ -23,8 +23,6 @@ export interface Stack {
 export interface EnvOptions {
   data: Dataset
   port: number
-  /** Any other port that is free. */
-  otherPort: number
   poolSize: number
 }
 
@@ -83,7 +81,7 @@ export const stacks: readonly Stack[] = [
       ...limits,
       AUTH: 'token',
       LOG_LEVEL: 'info',
-      METRICS_PORT: String(options.otherPort),
+      METRICS_PORT: '0',
     }),
     headers: ({ token }) => ({ authorization: `Bearer ${token}` }),
     settings: 'NODE_ENV=production, token authentication, rate limits, access log to a file, metrics',
@@ -102,7 +100,7 @@ export const stacks: readonly Stack[] = [
     program: peer('mercurius'),
     env: peerEnv,
     settings:
-      'NODE_ENV=production, jit: 1, loaders without cache, Fastify without logger; our Drizzle statements and pool',
+      'NODE_ENV=production, jit: 1, loaders without cache, Fastify without logger; our Drizzle statements, by the pool of postgres.js',
     packages: ['mercurius', 'graphql-jit', 'fastify', 'graphql'],
   },
   {
@@ -112,7 +110,7 @@ export const stacks: readonly Stack[] = [
     program: peer('apollo'),
     env: peerEnv,
     settings:
-      'NODE_ENV=production, behind Fastify without logger, DataLoader, no persisted queries, no reporting; our Drizzle statements and pool',
+      'NODE_ENV=production, behind Fastify without logger, DataLoader, no persisted queries, no reporting; our Drizzle statements, by the pool of postgres.js',
     packages: ['@apollo/server', '@as-integrations/fastify', 'fastify', 'graphql'],
   },
   {
