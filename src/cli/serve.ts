@@ -14,7 +14,8 @@ export function serveCommand(env: NodeJS.ProcessEnv): Command {
       const wanted = readConfig(env)
       // For developers: what is installed for production alone has no such page.
       const config = { ...wanted, graphiql: wanted.graphiql && isInstalled('@graphql-yoga/render-graphiql') }
-      if (wanted.graphiql && !config.graphiql)
+      // One voice: workers are connected to the process that has said so.
+      if (wanted.graphiql && !config.graphiql && !process.connected)
         process.stderr.write('GRAPHIQL is taken as off: `npm ci --omit=dev` leaves GraphiQL out.\n')
       if (config.workers === 1) return serve(config)
       const { serveByWorkers } = await import('./workers/workers.ts')
