@@ -9,12 +9,18 @@ type Asked = Pick<GraphQLResolveInfo, 'fieldNodes' | 'fragments'>
 export function selectsAnyOf(...names: readonly string[]): (asked: Asked) => boolean {
   const known = new WeakMap<FieldNode, boolean>()
 
-  const isIn = ({ selections }: SelectionSetNode, fragments: Asked['fragments']): boolean =>
-    selections.some((selection) => {
-      if (selection.kind === Kind.FRAGMENT_SPREAD) return isIn(fragments[selection.name.value]!.selectionSet, fragments)
-      if (selection.kind === Kind.FIELD && names.includes(selection.name.value)) return true
-      return selection.selectionSet !== undefined && isIn(selection.selectionSet, fragments)
-    })
+  const isIn = (whole: SelectionSetNode, fragments: Asked['fragments']): boolean => {
+    // A set grows while it is gone through, and a fragment is looked at once, however often it is spread.
+    const sets = new Set([whole])
+    for (const { selections } of sets) {
+      for (const selection of selections) {
+        if (selection.kind === Kind.FIELD && names.includes(selection.name.value)) return true
+        const { selectionSet } = selection.kind === Kind.FRAGMENT_SPREAD ? fragments[selection.name.value]! : selection
+        if (selectionSet) sets.add(selectionSet)
+      }
+    }
+    return false
+  }
 
   return ({ fieldNodes, fragments }) => {
     for (const node of fieldNodes) {
