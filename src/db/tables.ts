@@ -235,3 +235,76 @@ export const rateLimits = pgTable('rate_limits', {
   /** Milliseconds since 1970. */
   expire: bigint('expire', { mode: 'number' }),
 })
+
+/** A REST API that an account pulls from, and the pull that was begun last: it goes on where it was interrupted. */
+export const pulls = pgTable(
+  'pulls',
+  {
+    accountId: bigint('account_id', { mode: 'number' }).notNull(),
+    id: bigint('id', { mode: 'number' }).notNull().generatedByDefaultAsIdentity(),
+    /** The base address, and the account there. */
+    origin: binaryText('origin').notNull(),
+    startedAt: instant('started_at'),
+    finishedAt: timestamp('finished_at', { withTimezone: true, precision: 3 }),
+  },
+  (t) => [
+    primaryKey({ name: 'pulls_pkey', columns: [t.accountId, t.id] }),
+    unique('pulls_origin_key').on(t.accountId, t.origin),
+    foreignKey({ name: 'pulls_account_fkey', columns: [t.accountId], foreignColumns: [accounts.id] }),
+  ],
+)
+
+/** Which organization here is which there. */
+export const pulledOrganizations = pgTable(
+  'pulled_organizations',
+  {
+    accountId: bigint('account_id', { mode: 'number' }).notNull(),
+    pullId: bigint('pull_id', { mode: 'number' }).notNull(),
+    foreignId: bigint('foreign_id', { mode: 'number' }).notNull(),
+    organizationId: bigint('organization_id', { mode: 'number' }).notNull(),
+    /** What the other side last said, as it said it. */
+    updatedAt: text('updated_at'),
+    /** The same when the contacts were read last, with the tag of their list, and when that was. */
+    contactsOf: text('contacts_of'),
+    etag: text('etag'),
+    contactsAt: timestamp('contacts_at', { withTimezone: true, precision: 3 }),
+  },
+  (t) => [
+    primaryKey({ name: 'pulled_organizations_pkey', columns: [t.accountId, t.pullId, t.foreignId] }),
+    foreignKey({
+      name: 'pulled_organizations_pull_fkey',
+      columns: [t.accountId, t.pullId],
+      foreignColumns: [pulls.accountId, pulls.id],
+    }),
+    foreignKey({
+      name: 'pulled_organizations_organization_fkey',
+      columns: [t.accountId, t.organizationId],
+      foreignColumns: [organizations.accountId, organizations.id],
+    }),
+  ],
+)
+
+/** Which contact here is which there. */
+export const pulledContacts = pgTable(
+  'pulled_contacts',
+  {
+    accountId: bigint('account_id', { mode: 'number' }).notNull(),
+    pullId: bigint('pull_id', { mode: 'number' }).notNull(),
+    foreignId: bigint('foreign_id', { mode: 'number' }).notNull(),
+    contactId: bigint('contact_id', { mode: 'number' }).notNull(),
+  },
+  (t) => [
+    primaryKey({ name: 'pulled_contacts_pkey', columns: [t.accountId, t.pullId, t.foreignId] }),
+    foreignKey({
+      name: 'pulled_contacts_pull_fkey',
+      columns: [t.accountId, t.pullId],
+      foreignColumns: [pulls.accountId, pulls.id],
+    }),
+    foreignKey({
+      name: 'pulled_contacts_contact_fkey',
+      columns: [t.accountId, t.contactId],
+      foreignColumns: [contacts.accountId, contacts.id],
+    }).onDelete('cascade'),
+    index('pulled_contacts_by_contact').on(t.accountId, t.contactId),
+  ],
+)

@@ -118,6 +118,16 @@ const updateInput = z.object({
   sourceID: sourceId.nullish(),
 })
 
+/** An organization as files and other systems describe it: its parent by name. What is undefined stays as it is. */
+export const importedOrganization = z.object({
+  id: idOf('Organization', 'ID').nullish(),
+  name,
+  parent: line('Parent Organization', maxLength.organizationName).nullish(),
+  disabled: disabled.nullish(),
+  source: source.nullish(),
+  sourceID: sourceId.nullish(),
+})
+
 const nameTaken: Issue = { path: ['name'], code: 'TAKEN', message: 'Name has already been taken.' }
 const cycle: Issue = {
   path: ['parentId'],
