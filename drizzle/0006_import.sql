@@ -46,7 +46,7 @@ BEGIN
       CASE
         WHEN e.id IS NULL THEN 'MISSING'
         WHEN e.channel <> g.channel THEN 'CHANNEL'
-        WHEN row_number() OVER (PARTITION BY g.id ORDER BY g.place) > 1 THEN 'DUPLICATE'
+        WHEN row_number() OVER (PARTITION BY e.id ORDER BY g.place) > 1 THEN 'DUPLICATE'
       END AS fault
     FROM given g LEFT JOIN existing e ON e.id = g.id AND e.organization_id = g.organization
     WHERE g.id IS NOT NULL AND g.organization IS NOT NULL

@@ -4,7 +4,13 @@ import { FolderLocked } from '../db/lock.ts'
 import { ValidationError } from '../domain/errors.ts'
 
 /** Something that the operator can mend; its message says all there is to say. */
-export class OperatorError extends Error {}
+export class OperatorError extends Error {
+  readonly exitCode: number
+  constructor(message: string, exitCode = 1) {
+    super(message)
+    this.exitCode = exitCode
+  }
+}
 
 /** What a command prints when it fails: what to mend, or where a bug is. Connection strings are never in it. */
 export function describeFailure(error: unknown): string {

@@ -1,27 +1,38 @@
-/** Tells how far a long command is: on a terminal by one line that is written over, elsewhere by a line now and then. */
+/** Tells how far a long command is: on a terminal by one line that is written over, elsewhere by a line every two seconds. */
 export class Progress {
-  readonly #total: number
+  readonly #total: number | undefined
   readonly #unit: string
   readonly #out: NodeJS.WriteStream
   readonly #startedAt = performance.now()
-  #lastTold = 0
+  #lastTold = this.#startedAt
+  /** Whether a line on the terminal waits to be written over. */
+  #isOpen = false
 
-  constructor(total: number, unit: string, out: NodeJS.WriteStream = process.stderr) {
+  /** The total is undefined where only the fraction will be known. */
+  constructor(total: number | undefined, unit: string, out: NodeJS.WriteStream = process.stderr) {
     this.#total = total
     this.#unit = unit
     this.#out = out
   }
 
-  update(done: number): void {
+  update(done: number, fraction = this.#total ? done / this.#total : 1): void {
     const now = performance.now()
-    const isLast = done >= this.#total
-    if (!isLast && now - this.#lastTold < (this.#out.isTTY ? terminalPauseMs : plainPauseMs)) return
+    const isLast = fraction >= 1
+    if (now - this.#lastTold < (this.#out.isTTY ? terminalPauseMs : plainPauseMs) && !(isLast && this.#isOpen)) return
     this.#lastTold = now
-    const rate = this.rate(done)
-    const secondsLeft = Math.ceil((this.#total - done) / Math.max(rate, 1))
-    const percent = Math.floor((done / this.#total) * 100)
-    const line = `${done} of ${this.#total} ${this.#unit} (${percent} %), ${rate} a second, ${secondsLeft} s left`
-    this.#out.write(this.#out.isTTY ? `\r\x1b[2K${line}${isLast ? '\n' : ''}` : `${line}\n`)
+    const secondsLeft = Math.ceil(((now - this.#startedAt) / 1000) * (1 / Math.max(fraction, 1e-9) - 1))
+    const amount = this.#total === undefined ? done : `${done} of ${this.#total}`
+    const percent = Math.floor(fraction * 100)
+    const line = `${amount} ${this.#unit} (${percent} %), ${this.rate(done)} a second, ${secondsLeft} s left`
+    this.#out.write(this.#out.isTTY ? `\r\x1b[2K${line}` : `${line}\n`)
+    this.#isOpen = this.#out.isTTY
+    if (isLast) this.end()
+  }
+
+  /** Leaves the line on the terminal, also where the work has ended early. */
+  end(): void {
+    if (this.#isOpen) this.#out.write('\n')
+    this.#isOpen = false
   }
 
   /** Per second, since the start. */

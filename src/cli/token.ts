@@ -3,6 +3,7 @@ import { permission } from '../db/tables.ts'
 import { createToken, listTokens, revokeToken, type Token } from '../domain/tokens.ts'
 import { withDatabase } from './database.ts'
 import { OperatorError } from './failure.ts'
+import { readInstant } from './instant.ts'
 import { printTable } from './table.ts'
 
 interface CreateOptions {
@@ -69,15 +70,9 @@ function stateOf({ revokedAt, expiresAt }: Token): string {
 
 const units: Record<string, number> = { d: 86_400_000, h: 3_600_000, m: 60_000 }
 
-/** Date.parse reads a year out of nearly any text. */
-const instant = /^\d{4}-\d\d-\d\d(T\d\d:\d\d(:\d\d(\.\d{1,3})?)?(Z|[+-]\d\d:\d\d))?$/
-
 function parseExpiry(text: string): Date {
   const [, count, unit] = /^(\d{1,6})([dhm])$/.exec(text) ?? []
-  const at = new Date(
-    unit === undefined ? Date.parse(instant.test(text) ? text : '') : Date.now() + Number(count) * units[unit]!,
-  )
-  if (Number.isNaN(at.getTime()))
-    throw new InvalidArgumentError('It must be a time such as 90d, 12h or 30m, or an instant.')
+  const at = unit === undefined ? readInstant(text) : new Date(Date.now() + Number(count) * units[unit]!)
+  if (!at) throw new InvalidArgumentError('It must be a time such as 90d, 12h or 30m, or an instant.')
   return at
 }

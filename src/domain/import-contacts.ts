@@ -13,7 +13,7 @@ import {
 } from './contacts.ts'
 import { type Context, requirePermission } from './context.ts'
 import { type Issue, NotFoundError, ValidationError } from './errors.ts'
-import { parse, report, toIssues } from './parse.ts'
+import { parse, report, storableText, toIssues } from './parse.ts'
 import { defineWrite, runWrite } from './writes.ts'
 
 // Importing contacts: by GraphQL those of one organization, by the command those of many at once. Both are parsed alike, and
@@ -51,7 +51,7 @@ const toAsked = ({ id, contact }: ImportedContact, team: number, place: number) 
 const importInput = z
   .object({
     organizationId,
-    mode: z.enum(importModes).nullish(),
+    mode: z.enum(importModes, { error: `mode must be ${importModes.join(' or ')}.` }).optional(),
     contacts: z.array(importedContact, { error: 'contacts must be a list.' }).superRefine((items, context) => {
       if (items.length <= maxImported) return
       report(context, 'TOO_MANY', `contacts has ${items.length} items; at most ${maxImported} are allowed.`)
@@ -215,7 +215,7 @@ export async function importContactsOfMany(
     const { parsed, faults } = parseAll(contacts)
     if (faults.length > 0) refused.set(team, faults)
     else {
-      teams.push({ team, name, replaces })
+      teams.push({ team, name: storableText.parse(name), replaces })
       parsed.forEach((contact, row) => {
         asked.push(toAsked(contact, team, rows.push(row) - 1))
       })

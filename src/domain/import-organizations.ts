@@ -5,7 +5,7 @@ import { type Context, requirePermission } from './context.ts'
 import type { Issue, IssueCode } from './errors.ts'
 import type { ImportOutcome } from './import-contacts.ts'
 import { importedOrganization } from './organizations.ts'
-import { quote, toIssues } from './parse.ts'
+import { issuesOf, quote, toIssues } from './parse.ts'
 
 /** What became of each organization: an outcome, or the reasons why it was refused. */
 export type OrganizationImport = ImportOutcome | readonly string[]
@@ -60,6 +60,10 @@ export async function importOrganizations(
   }
   return outcomes
 }
+
+/** What is wrong with an organization by itself, whatever is stored. */
+export const faultsOfOrganization = (organization: unknown): string[] =>
+  issuesOf(importedOrganization, organization).map(({ message }) => message)
 
 /** A name that was free may have been taken meanwhile: the second time that is found. */
 async function runAgainOnce(ctx: Context, parameters: Record<string, ParameterValue>) {

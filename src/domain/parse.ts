@@ -97,6 +97,15 @@ export function flag(subject: string) {
   return z.boolean({ error: `${subject} must be true or false.` })
 }
 
+const words: Record<string, boolean> = Object.fromEntries([
+  ...['1', 'T', 'Y', 'TRUE', 'YES', 'ON'].map((word) => [word, true]),
+  ...['0', 'F', 'N', 'FALSE', 'NO', 'OFF'].map((word) => [word, false]),
+])
+
+/** Reads the words that the vendor takes for a boolean as well. What is none is left for the rule to refuse. */
+export const readFlag = (given: unknown): unknown =>
+  typeof given === 'string' ? (words[given.trim().toUpperCase()] ?? given) : given
+
 /** An instant as a driver gives it, or as text where it comes from a JSON document of the database. */
 export const instant = (given: Date | string): Date => (typeof given === 'string' ? new Date(given) : given)
 

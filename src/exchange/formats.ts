@@ -52,6 +52,9 @@ export const formats: Record<FormatName, Format> = {
   },
 }
 
+/** What is added to the rows that were refused. Once they are mended, the file can be imported as it is. */
+export const reportColumns = ['Line', 'Reasons']
+
 // A spreadsheet takes a cell that begins with one of these for a formula. The vendor puts a tab before it.
 
 const formulaStart = /^[=+\-@]/

@@ -23,7 +23,7 @@ import {
 } from '../domain/contacts.ts'
 import { requirePermission } from '../domain/context.ts'
 import { type Issue, ValidationError } from '../domain/errors.ts'
-import { issuesOf } from '../domain/parse.ts'
+import { issuesOf, readFlag } from '../domain/parse.ts'
 import { plainError } from './errors.ts'
 import { type Fields, readFields, show } from './fields.ts'
 import { pageHeaders, readPage } from './pages.ts'
@@ -185,18 +185,9 @@ const issuesOfChange = (body: Call['body'], channel: Channel): Issue[] => [
 function partsOf(body: Call['body']): { label?: unknown; integration?: unknown } {
   return {
     ...('label' in body && { label: body.label }),
-    ...('integration' in body && { integration: readBoolean(body.integration) }),
+    ...('integration' in body && { integration: readFlag(body.integration) }),
   }
 }
-
-const words: Record<string, boolean> = Object.fromEntries([
-  ...['1', 'T', 'Y', 'TRUE', 'YES', 'ON'].map((word) => [word, true]),
-  ...['0', 'F', 'N', 'FALSE', 'NO', 'OFF'].map((word) => [word, false]),
-])
-
-/** The source also takes words for a boolean. What is none is left for the rule to refuse. */
-const readBoolean = (given: unknown) =>
-  typeof given === 'string' ? (words[given.trim().toUpperCase()] ?? given) : given
 
 /** A list has no strong tag, so a condition on it never holds; better to say so than to act as if there were none. */
 function refuseConditions({ headers }: Call): void {

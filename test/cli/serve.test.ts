@@ -379,7 +379,8 @@ describe('seed', () => {
 
     expect(ended).toMatchObject({ code: 0, signal: null })
     expect(ended.stdout).toMatch(/^60 organizations and 420 contacts were added, \d+ rows a second\.\n$/)
-    expect(ended.stderr).toMatch(/^480 of 480 rows \(100 %\), \d+ a second, 0 s left\n$/)
+    // It tells how far it is only where that takes a while.
+    expect(ended.stderr).toMatch(/^(\d+ of 480 rows \(\d+ %\), \d+ a second, \d+ s left\n)*$/)
   })
 
   it.each([
