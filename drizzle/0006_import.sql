@@ -166,7 +166,8 @@ BEGIN
     ) named ON true
   ), up(start, at) AS (
     -- From each one that moves up to its root, as it is to be.
-    SELECT l.own_id, l.new_parent_id FROM linked l WHERE l.new_parent_id IS DISTINCT FROM l.old_parent_id
+    SELECT l.own_id, l.new_parent_id FROM linked l
+    WHERE l.new_parent_id IS DISTINCT FROM l.old_parent_id AND l.nth_of_id = 1
     UNION
     SELECT up.start, CASE WHEN l.own_id IS NULL THEN o.parent_id ELSE l.new_parent_id END
     FROM up
@@ -193,13 +194,19 @@ BEGIN
     FROM linked l
   ), decided AS MATERIALIZED (
     SELECT j.*, coalesce(j.fault, CASE
-        WHEN EXISTS (SELECT FROM up JOIN judged above ON above.own_id = up.at
+        WHEN EXISTS (SELECT FROM up JOIN judged above ON above.own_id = up.at AND above.nth_of_id = 1
           WHERE up.start = j.own_id AND above.fault IS NOT NULL) THEN 'PARENT_REFUSED'
         WHEN j.known_id IS NULL THEN 'created'
         WHEN j.is_changed THEN 'updated'
         ELSE 'unchanged'
       END) AS outcome
     FROM judged j
+  ), locked AS MATERIALIZED (
+    -- In the order in which others lock several.
+    SELECT o.id FROM organizations o
+    WHERE o.account_id = account
+      AND o.id = ANY (ARRAY(SELECT d.known_id FROM decided d WHERE d.outcome = 'updated' AND NOT is_dry))
+    ORDER BY o.id FOR NO KEY UPDATE
   ), created AS (
     INSERT INTO organizations (account_id, id, name, parent_id, disabled, source, source_id)
     SELECT account, d.own_id, d.name, d.new_parent_id, coalesce(d.disabled, false), d.source, d.source_id
@@ -213,7 +220,7 @@ BEGIN
       source_id = CASE WHEN d.keeps_source_id THEN o.source_id ELSE d.source_id END,
       updated_at = clock_timestamp()
     FROM decided d WHERE o.account_id = account AND o.id = d.known_id AND d.outcome = 'updated'
-      AND o.id = ANY (ARRAY(SELECT d.known_id FROM decided d WHERE d.outcome = 'updated' AND NOT is_dry))
+      AND o.id = ANY (ARRAY(SELECT l.id FROM locked l))
   )
   SELECT d.place, d.outcome, d.own_id FROM decided d ORDER BY d.place;
 END
@@ -234,10 +241,14 @@ LANGUAGE sql VOLATILE AS $$
         'parent_id', above.organization_id, 'parent', CASE WHEN above.organization_id IS NULL THEN beside.name END,
         'disabled', g.disabled, 'source', g.source, 'source_id', g.source_id)), '[]')
       FROM given g
-      LEFT JOIN pulled_organizations own
-        ON own.account_id = account AND own.pull_id = pull AND own.foreign_id = g.foreign_id
-      LEFT JOIN pulled_organizations above
-        ON above.account_id = account AND above.pull_id = pull AND above.foreign_id = g.parent_foreign_id
+      LEFT JOIN LATERAL (
+        SELECT p.organization_id FROM pulled_organizations p
+        WHERE p.account_id = account AND p.pull_id = pull AND p.foreign_id = g.foreign_id LIMIT 1
+      ) own ON true
+      LEFT JOIN LATERAL (
+        SELECT p.organization_id FROM pulled_organizations p
+        WHERE p.account_id = account AND p.pull_id = pull AND p.foreign_id = g.parent_foreign_id LIMIT 1
+      ) above ON true
       LEFT JOIN given beside ON beside.foreign_id = g.parent_foreign_id
     ), false) i
   ), remembered AS (
@@ -279,12 +290,21 @@ BEGIN
     SELECT * FROM jsonb_to_recordset(asked) AS g(foreign_id bigint, channel contact_channel)
   ), here AS MATERIALIZED (
     SELECT c.id, p.foreign_id, c.channel FROM contacts c
-    JOIN pulled_contacts p ON p.account_id = c.account_id AND p.contact_id = c.id AND p.pull_id = pull
+    CROSS JOIN LATERAL (
+      SELECT p.foreign_id FROM pulled_contacts p
+      WHERE p.account_id = account AND p.contact_id = c.id AND p.pull_id = pull LIMIT 1
+    ) p
     WHERE c.account_id = account AND c.organization_id = own
   ), elsewhere AS MATERIALIZED (
     SELECT c.id FROM given g
-    JOIN pulled_contacts p ON p.account_id = account AND p.pull_id = pull AND p.foreign_id = g.foreign_id
-    JOIN contacts c ON c.account_id = account AND c.id = p.contact_id AND c.organization_id <> own
+    CROSS JOIN LATERAL (
+      SELECT p.contact_id FROM pulled_contacts p
+      WHERE p.account_id = account AND p.pull_id = pull AND p.foreign_id = g.foreign_id LIMIT 1
+    ) p
+    CROSS JOIN LATERAL (
+      SELECT c.id, c.organization_id FROM contacts c WHERE c.account_id = account AND c.id = p.contact_id LIMIT 1
+    ) c
+    WHERE c.organization_id <> own
   ), gone AS (
     DELETE FROM contacts c WHERE c.account_id = account AND c.id IN (
       SELECT h.id FROM here h
@@ -307,8 +327,10 @@ BEGIN
       (
         SELECT coalesce(jsonb_agg(item || jsonb_build_object('team', 0, 'id', p.contact_id)), '[]')
         FROM jsonb_array_elements(asked) AS item
-        LEFT JOIN pulled_contacts p
-          ON p.account_id = account AND p.pull_id = pull AND p.foreign_id = (item ->> 'foreign_id')::bigint
+        LEFT JOIN LATERAL (
+          SELECT p.contact_id FROM pulled_contacts p
+          WHERE p.account_id = account AND p.pull_id = pull AND p.foreign_id = (item ->> 'foreign_id')::bigint LIMIT 1
+        ) p ON true
       ), false) i
   ), remembered AS (
     INSERT INTO pulled_contacts (account_id, pull_id, foreign_id, contact_id)

@@ -1,8 +1,11 @@
 import { Command, CommanderError } from 'commander'
 import { accountCommand } from './cli/account.ts'
-import { describeFailure } from './cli/failure.ts'
+import { exportCommand } from './cli/export.ts'
+import { describeFailure, OperatorError } from './cli/failure.ts'
+import { importCommand } from './cli/import.ts'
 import { migrateCommand } from './cli/migrate.ts'
 import { openApiCommand } from './cli/openapi.ts'
+import { pullCommand } from './cli/pull.ts'
 import { schemaCommand } from './cli/schema.ts'
 import { seedCommand } from './cli/seed.ts'
 import { serveCommand } from './cli/serve.ts'
@@ -19,6 +22,9 @@ const commands = [
   serveCommand(process.env),
   migrateCommand(process.env),
   seedCommand(process.env),
+  importCommand(process.env),
+  exportCommand(process.env),
+  pullCommand(process.env),
   accountCommand(process.env),
   tokenCommand(process.env),
   schemaCommand(),
@@ -40,7 +46,7 @@ try {
 } catch (error) {
   if (error instanceof CommanderError) process.exitCode = error.exitCode === 0 ? 0 : 2
   else {
-    process.exitCode = 1
+    process.exitCode = error instanceof OperatorError ? error.exitCode : 1
     process.stderr.write(`${describeFailure(error)}\n`)
   }
 }

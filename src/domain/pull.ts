@@ -19,8 +19,8 @@ type Parameters = Record<string, ParameterValue>
 const account = param('account', 'bigint')
 const pull = sql`(select id from ${pulls} where account_id = ${account} and origin = ${param('from', 'text')})`
 
-/** A pull that was not finished goes on within this time: what it has read is not read again. */
-const resumable = sql.raw("interval '24 hours'")
+/** A pull that was not finished goes on within this time, for which a first one may need days: what it has read is not read again. */
+const resumable = sql.raw("interval '7 days'")
 
 const beginStatement = defineStatement<Parameters, { startedAt: Date; isResumed: boolean }>(
   'begin_pull',
