@@ -284,7 +284,19 @@ BEGIN
   IF NOT FOUND THEN
     RETURN;
   END IF;
-  PERFORM FROM organizations o WHERE o.account_id = account AND o.id = own FOR NO KEY UPDATE;
+  -- Also those that contacts have moved away from.
+  PERFORM FROM organizations o
+  WHERE o.account_id = account AND o.id = ANY (own || ARRAY(
+    SELECT c.organization_id FROM jsonb_to_recordset(asked) AS g(foreign_id bigint)
+    CROSS JOIN LATERAL (
+      SELECT p.contact_id FROM pulled_contacts p
+      WHERE p.account_id = account AND p.pull_id = pull AND p.foreign_id = g.foreign_id LIMIT 1
+    ) p
+    CROSS JOIN LATERAL (
+      SELECT c.organization_id FROM contacts c WHERE c.account_id = account AND c.id = p.contact_id LIMIT 1
+    ) c
+  ))
+  ORDER BY o.id FOR NO KEY UPDATE;
 
   WITH given AS MATERIALIZED (
     SELECT * FROM jsonb_to_recordset(asked) AS g(foreign_id bigint, channel contact_channel)

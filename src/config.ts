@@ -200,7 +200,7 @@ export function readConfig(env: NodeJS.ProcessEnv): Config {
       aliases: integer('MAX_DOCUMENT_ALIASES', 30, 0, 100_000),
       rootFields: integer('MAX_ROOT_FIELDS', 20, 1, 100_000),
       directives: integer('MAX_DOCUMENT_DIRECTIVES', 20, 0, 100_000),
-      listItems: integer('MAX_LIST_ITEMS', 100, 1, 100_000),
+      listItems: integer('MAX_LIST_ITEMS', 250, 1, 100_000),
       nodes: integer('MAX_NODES', 50_000, 1, 100_000_000),
       connections: integer('MAX_CONNECTIONS', 10_000, 1, 1_000_000),
     },

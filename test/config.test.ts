@@ -21,7 +21,7 @@ const defaults: Config = {
     aliases: 30,
     rootFields: 20,
     directives: 20,
-    listItems: 100,
+    listItems: 250,
     nodes: 50_000,
     connections: 10_000,
   },

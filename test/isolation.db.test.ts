@@ -111,6 +111,8 @@ const idKinds: Record<string, ('organization' | 'contact')[]> = {
   'RemoveContactInput.id': ['contact'],
   'ClearContactsInput.organizationId': ['organization'],
   'ChangeContactsInput.organizationId': ['organization'],
+  'ImportContactsInput.organizationId': ['organization'],
+  'ImportedContact.id': ['contact'],
   'CreateOrganizationInput.parentId': ['organization'],
   'UpdateOrganizationInput.id': ['organization'],
   'UpdateOrganizationInput.parentId': ['organization'],

@@ -165,6 +165,7 @@ describe('the mutations', () => {
       'changeContacts',
       'clearContacts',
       'createOrganization',
+      'importContacts',
       'removeContact',
       'updateContact',
       'updateOrganization',

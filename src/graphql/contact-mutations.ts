@@ -2,8 +2,15 @@ import type { InputRef } from '@pothos/core'
 import { type Channel, maxLength } from '../db/tables.ts'
 import { changeContacts, maxChangesPerList } from '../domain/change-contacts.ts'
 import { channelNames, channels } from '../domain/channels.ts'
-import { addContact, clearContacts, removeContact, updateContact } from '../domain/contacts.ts'
+import {
+  addContact,
+  type Contact as ContactRow,
+  clearContacts,
+  removeContact,
+  updateContact,
+} from '../domain/contacts.ts'
 import { encodeId } from '../domain/ids.ts'
+import { type ImportOutcome, importContacts, maxImported } from '../domain/import-contacts.ts'
 import { builder } from './builder.ts'
 import { Contact, labelValues } from './contacts.ts'
 import { pageOf } from './relay.ts'
@@ -113,6 +120,66 @@ const ChangeContactsInput = builder.inputType('ChangeContactsInput', {
   }),
 })
 
+const ImportMode = builder.enumType('ImportMode', {
+  description: 'What becomes of the contacts that an import does not name.',
+  values: {
+    MERGE: { description: 'All of them stay.' },
+    REPLACE_INTEGRATION: {
+      description: 'Those that an integration maintains are removed, and the others stay.',
+    },
+  },
+})
+
+const ImportedContact = builder.inputType('ImportedContact', {
+  description:
+    'A contact as it is to be. Without an id, it is there already if a contact is the same in channel, label, value ' +
+    'and integration, and is added otherwise; of several that are the same, each counts.',
+  fields: (t) => ({
+    id: t.id({
+      description:
+        'The contact to change in all its parts, under the channel that it has: a global id, or the integer of the ' +
+        'REST API. It must be one of the organization.',
+    }),
+    contact: t.field({ type: NewContact, required: true, description: 'The contact, under its channel.' }),
+  }),
+})
+
+const ImportContactsInput = builder.inputType('ImportContactsInput', {
+  description: 'Which contacts an organization is to have. An id may be named once.',
+  fields: (t) => ({
+    organizationId: t.id({ required: true, description: organizationIdDescription }),
+    contacts: t.field({
+      type: [ImportedContact],
+      required: true,
+      description: `The contacts to import. At most ${maxImported}.`,
+    }),
+    mode: t.field({
+      type: ImportMode,
+      defaultValue: 'MERGE',
+      description: 'What becomes of the contacts that are not named. Null is refused.',
+    }),
+  }),
+})
+
+const ImportOutcomeType = builder.enumType('ImportOutcome', {
+  description: 'What became of an imported contact.',
+  values: {
+    CREATED: { value: 'created', description: 'It was added.' },
+    UPDATED: { value: 'updated', description: 'It was named by its id, and changed.' },
+    UNCHANGED: { value: 'unchanged', description: 'It was there already, just so.' },
+  } satisfies Record<string, { value: ImportOutcome; description: string }>,
+})
+
+const ContactImportResult = builder
+  .objectRef<{ outcome: ImportOutcome; contact: ContactRow }>('ContactImportResult')
+  .implement({
+    description: 'What an import did with one contact.',
+    fields: (t) => ({
+      outcome: t.expose('outcome', { type: ImportOutcomeType, description: 'What became of it.' }),
+      contact: t.expose('contact', { type: Contact, description: 'The contact as it is now.' }),
+    }),
+  })
+
 const removedId = (id: number) => encodeId('Contact', id)
 
 defineMutation('addContact', {
@@ -180,6 +247,25 @@ defineMutation('changeContacts', {
     }),
     removedContactIds: t.exposeIDList('removedContactIds', {
       description: 'The global ids of what is gone, in the order of the input.',
+    }),
+  }),
+})
+
+defineMutation('importContacts', {
+  description:
+    'Makes sure that an organization has the given contacts: all of it, or nothing. Sent again, it changes nothing.',
+  input: ImportContactsInput,
+  inputDescription: 'The contacts, and whose they are.',
+  verb: importContacts,
+  show: ({ removedIds, ...imported }) => ({ ...imported, removedContactIds: removedIds.map(removedId) }),
+  fields: (t) => ({
+    results: t.expose('results', {
+      type: [ContactImportResult],
+      extensions: pageOf(maxImported),
+      description: 'What became of each contact, in the order of the input.',
+    }),
+    removedContactIds: t.exposeIDList('removedContactIds', {
+      description: 'The global ids of what is gone, in list order.',
     }),
   }),
 })

@@ -288,6 +288,11 @@ describe('the permissions of a token', () => {
     ['removeContact', 'contacts:write', () => ({ id: contact.id })],
     ['clearContacts', 'contacts:write', () => ({ organizationId: organization.id })],
     ['changeContacts', 'contacts:write', () => ({ organizationId: organization.id, add: [{ email }] })],
+    [
+      'importContacts',
+      'contacts:write',
+      () => ({ organizationId: organization.id, contacts: [{ contact: { email } }] }),
+    ],
     ['createOrganization', 'organizations:write', () => ({ name: 'New' })],
     ['updateOrganization', 'organizations:write', () => ({ id: organization.id, name: 'Renamed' })],
   ]

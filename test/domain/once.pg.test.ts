@@ -15,6 +15,7 @@ import {
 } from '../../src/domain/contacts.ts'
 import type { Context } from '../../src/domain/context.ts'
 import { DomainError } from '../../src/domain/errors.ts'
+import { importContacts } from '../../src/domain/import-contacts.ts'
 import { onceFor } from '../../src/domain/once.ts'
 import { createOrganization, type Organization, updateOrganization } from '../../src/domain/organizations.ts'
 import { useDatabase } from '../support/database.ts'
@@ -165,6 +166,18 @@ describe('30 repeats at once', () => {
       { contact: 1, lookup: 1, idempotency: 1 },
     ],
     [
+      'importContacts',
+      () => ({
+        organizationId: organization.id,
+        contacts: [
+          { contact: { email: { label: 'GENERAL', value: 'a@b' } } },
+          { id: contact.id, contact: { telephone: { label: 'FAX', value: '1' } } },
+        ],
+      }),
+      'results { outcome contact { ... on ContactDetails { databaseId version updatedAt } } } removedContactIds',
+      { contact: 1, idempotency: 1 },
+    ],
+    [
       'createOrganization',
       () => ({ name: `Created ${made}`, parentId: organization.id }),
       'organization { databaseId createdAt }',
@@ -257,6 +270,14 @@ const verbs: [string, (ctx: Context) => Promise<unknown>][] = [
     'change of several',
     (ctx) =>
       changeContacts(ctx, { organizationId: organization.id, add: [email('a@b')], remove: [{ id: contact.id }] }),
+  ],
+  [
+    'import',
+    (ctx) =>
+      importContacts(ctx, {
+        organizationId: organization.id,
+        contacts: [email('a@b')].map((contact) => ({ contact })),
+      }),
   ],
   ['creation', (ctx) => createOrganization(ctx, { name: `Created ${made}` })],
   ['move', (ctx) => updateOrganization(ctx, { id: organization.id, name: `Moved ${made}`, parentId: null })],

@@ -215,6 +215,15 @@ describe('a write', () => {
         update: [{ id, change: { telephone: { label: 'FAX' } } }],
       }),
     ],
+    [
+      'importContacts',
+      'ImportContactsInput',
+      (organizationId: number, id: number) => ({
+        organizationId,
+        contacts: [{ id, contact: { telephone: { label: 'FAX', value: '+1 203 413 4889' } } }, { contact: values }],
+        mode: 'REPLACE_INTEGRATION',
+      }),
+    ],
     ['createOrganization', 'CreateOrganizationInput', (parentId: number) => ({ name: 'A new one', parentId })],
     ['updateOrganization', 'UpdateOrganizationInput', (id: number) => ({ id, name: 'A new name', parentId: null })],
   ])('by %s is one statement', async (mutation, type, inputFor) => {

@@ -60,6 +60,7 @@ const outcomes: Record<string, string> = {
   removeContact: 'removedContactId',
   clearContacts: 'removedContactIds',
   changeContacts: `added { ${contactFields} } updated { ${contactFields} } removedContactIds`,
+  importContacts: `results { outcome contact { ${contactFields} } } removedContactIds`,
   createOrganization: 'organization { databaseId name disabled createdAt updatedAt }',
   updateOrganization: 'organization { databaseId name disabled }',
 }
@@ -122,6 +123,20 @@ const verbs: Verb[] = [
     }),
     other: ({ organization }) => ({ organizationId: organization.id, add: [email('x@b'), email('y@b')] }),
     anew: 'NotFoundError',
+  },
+  {
+    mutation: 'importContacts',
+    input: ({ organization, contact }) => ({
+      organizationId: organization.id,
+      contacts: [
+        { contact: email('x@b') },
+        { contact: email('x@b') },
+        { id: contact.id, contact: telephone('+44 20 7946 0959') },
+      ],
+      mode: 'REPLACE_INTEGRATION',
+    }),
+    other: ({ organization }) => ({ organizationId: organization.id, contacts: [{ contact: email('x@b') }] }),
+    anew: 'ImportContactsSuccess',
   },
   {
     mutation: 'createOrganization',
@@ -354,6 +369,33 @@ const refusals: Refusal[] = [
     input: ({ organization, contact }) => ({
       organizationId: organization.id,
       update: [{ id: contact.id, change: email('a@b') }],
+    }),
+    error: 'ValidationError',
+    heal: becomeEmail,
+  },
+  {
+    mutation: 'importContacts',
+    what: 'no organization',
+    input: ({ missing }) => ({ organizationId: missing, contacts: [{ contact: email('a@b') }] }),
+    error: 'NotFoundError',
+    heal: appear,
+  },
+  {
+    mutation: 'importContacts',
+    what: 'no contact',
+    input: ({ organization, missing }) => ({
+      organizationId: organization.id,
+      contacts: [{ contact: email('a@b') }, { id: missing, contact: telephone('1') }],
+    }),
+    error: 'NotFoundError',
+    heal: contactAppears,
+  },
+  {
+    mutation: 'importContacts',
+    what: 'another channel',
+    input: ({ organization, contact }) => ({
+      organizationId: organization.id,
+      contacts: [{ id: contact.id, contact: email('a@b') }],
     }),
     error: 'ValidationError',
     heal: becomeEmail,

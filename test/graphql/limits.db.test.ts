@@ -177,30 +177,30 @@ const cases: Case[] = [
   {
     kind: 'listItems',
     how: 'by literal',
-    limit: 100,
-    at: { query: labelled(`[${labels(100)}]`) },
-    above: { query: labelled(`[${labels(101)}]`) },
+    limit: 250,
+    at: { query: labelled(`[${labels(250)}]`) },
+    above: { query: labelled(`[${labels(251)}]`) },
   },
   {
     kind: 'listItems',
     how: 'by variable',
-    limit: 100,
-    at: { query: ofLabels, variables: { labels: labels(100) } },
-    above: { query: ofLabels, variables: { labels: labels(101) } },
+    limit: 250,
+    at: { query: ofLabels, variables: { labels: labels(250) } },
+    above: { query: ofLabels, variables: { labels: labels(251) } },
   },
   {
     kind: 'listItems',
     how: 'within a variable',
-    limit: 100,
-    at: { query: ofFilter, variables: { filter: { labels: labels(100) } } },
-    above: { query: ofFilter, variables: { filter: { labels: labels(101) } } },
+    limit: 250,
+    at: { query: ofFilter, variables: { filter: { labels: labels(250) } } },
+    above: { query: ofFilter, variables: { filter: { labels: labels(251) } } },
   },
   {
     kind: 'listItems',
     how: 'by the default value of a variable',
-    limit: 100,
-    at: { query: ofLabels.replace('])', `] = [${labels(100)}])`) },
-    above: { query: ofLabels.replace('])', `] = [${labels(101)}])`) },
+    limit: 250,
+    at: { query: ofLabels.replace('])', `] = [${labels(250)}])`) },
+    above: { query: ofLabels.replace('])', `] = [${labels(251)}])`) },
   },
   {
     kind: 'nodes',
@@ -318,7 +318,7 @@ describe('a document', () => {
     expect(json.errors).toEqual([
       refusal('rootFields', 21, 20),
       refusal('directives', 21, 20),
-      refusal('listItems', 5000, 100),
+      refusal('listItems', 5000, 250),
       refusal('nodes', 105_000, 50_000),
     ])
   })

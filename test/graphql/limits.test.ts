@@ -191,6 +191,14 @@ describe('the nodes of a document', () => {
     expect(nodesOf(document)).toBe(100 * (1 + (1 + 3)) + 100)
   })
 
+  it('are 250 for what was imported', () => {
+    const document = `mutation($input: ImportContactsInput!) { importContacts(input: $input) { ... on ImportContactsSuccess {
+      results { contact { ... on ContactDetails { organization { contacts(first: 3) { totalCount } } } } }
+    } } }`
+
+    expect(nodesOf(document)).toBe(250 * (1 + (1 + 3)))
+  })
+
   const sized = 'query($n: Int) { organizations(first: $n) { totalCount } }'
   const byDefault = 'query($n: Int = 7) { organizations(first: $n) { totalCount } }'
   it.each<[string, string, Record<string, unknown>, number]>([

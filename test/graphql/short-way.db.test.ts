@@ -163,6 +163,26 @@ describe('a request is answered alike, word by word, the first time and when it 
       }),
     ],
     [
+      'an import that finds everything there already',
+      () => ({
+        body: {
+          query: `mutation Import($input: ImportContactsInput!) { importContacts(input: $input) {
+            ... on ImportContactsSuccess {
+              results { outcome contact { __typename ... on ContactDetails { id channel label value version createdAt } } }
+              removedContactIds organization { name }
+            }
+            ... on ValidationError { issues { path message code } }
+          } }`,
+          variables: {
+            input: {
+              organizationId: organization.gid,
+              contacts: [{ contact: { telephone: { label: 'GENERAL', value: '+1 203 413 4880' } } }],
+            },
+          },
+        },
+      }),
+    ],
+    [
       'two mutations that change nothing',
       () => ({
         body: {
