@@ -19,7 +19,15 @@ export interface Database {
   isReachable(): Promise<boolean>
   /** Hands out a Drizzle connection of its own for migrations, within one transaction that holds a lock. */
   withMigrator(work: (db: MigratorDatabase) => Promise<void>): Promise<void>
+  /** Listens to a channel, on a connection of its own, until the signal. */
+  listen(channel: string, listener: Listener, signal: AbortSignal): void
   close(): Promise<void>
+}
+
+/** Hears of notifications. What was sent while there was no link is lost, so `onLink` is a reason to look for oneself. */
+export interface Listener {
+  onNotify(payload: string): void
+  onLink(isListening: boolean): void
 }
 
 /** What a request allows its statements, and what it is told of them. */
@@ -89,7 +97,7 @@ export async function openDatabase(options: DatabaseOptions): Promise<Database> 
 async function openPostgres(options: DatabaseOptions): Promise<Database> {
   const { drizzle } = await import('drizzle-orm/postgres-js')
   const dial = await createDialer(options)
-  const connect: Connect = (onClosed) => dial(onClosed, options.deadlines.statementMs)
+  const connect: Connect = (onClosed) => dial(onClosed, { statementTimeoutMs: options.deadlines.statementMs })
   const pool = createPool(connect, {
     size: options.poolSize,
     connectionMs: options.deadlines.connectionMs,
@@ -113,10 +121,46 @@ async function openPostgres(options: DatabaseOptions): Promise<Database> {
         await migrator?.end()
       }
     },
+    listen(channel, listener, signal) {
+      // A pooler by transaction takes the command, and never brings what is sent.
+      if (options.prepare) void keepListening(dial, channel, listener, signal)
+    },
     async close() {
       await Promise.all([pool.close(), probe.end()])
     },
   })
+}
+
+const relinkMs = { first: 100, most: 2_000 }
+const linkMs = 5_000
+
+/** Listens on one connection after the other, with longer pauses while there is none to be had. */
+async function keepListening(
+  dial: Awaited<ReturnType<typeof createDialer>>,
+  channel: string,
+  { onNotify, onLink }: Listener,
+  signal: AbortSignal,
+): Promise<void> {
+  for (let pause = relinkMs.first; !signal.aborted; pause = Math.min(pause * 2, relinkMs.most)) {
+    const { promise: closed, resolve: onClosed } = Promise.withResolvers<void>()
+    const connection = dial(onClosed, { onNotify: (_, payload) => onNotify(payload) })
+    const end = () => connection.destroy()
+    signal.addEventListener('abort', end, { once: true })
+    try {
+      await within(linkMs, connection.opened)
+      await within(linkMs, connection.run(`listen ${channel}`, []))
+      onLink(true)
+      pause = relinkMs.first
+      await closed
+      onLink(false)
+    } catch {
+      // Whoever listens looks without being notified until there is a link again.
+    } finally {
+      signal.removeEventListener('abort', end)
+      connection.destroy()
+    }
+    await delay(pause, undefined, { signal }).catch(() => {})
+  }
 }
 
 /** A connection of the driver, which has a life of its own: the driver's reconnecting is never used. */
@@ -134,7 +178,7 @@ async function createDialer({ url, prepare, onStatement }: DatabaseOptions) {
   const { host: hosts, port: ports, path } = postgres(url).options as unknown as Addresses
   let tries = 0
 
-  return (onClosed: () => void, statementTimeoutMs?: number): DialedConnection => {
+  return (onClosed: () => void, { statementTimeoutMs, onNotify }: DialOptions = {}): DialedConnection => {
     const turn = tries++ % hosts.length
     const [host, port] = [hosts[turn]!, ports[turn]!]
     let socket: Socket | undefined
@@ -159,10 +203,11 @@ async function createDialer({ url, prepare, onStatement }: DatabaseOptions) {
         }),
       },
       onnotice: () => {},
+      onnotify: onNotify,
       onclose: onClosed,
       socket() {
         if (socket) throw Object.assign(new Error('the connection was closed'), { code: 'CONNECTION_CLOSED' })
-        socket = Object.assign(path ? createConnection(path) : createConnection({ host, port, noDelay: true }), {
+        socket = Object.assign(path ? createConnection(path) : createConnection({ host, port, ...socketOptions }), {
           host,
         })
         return socket
@@ -196,6 +241,14 @@ async function createDialer({ url, prepare, onStatement }: DatabaseOptions) {
     }
   }
 }
+
+interface DialOptions {
+  statementTimeoutMs?: number
+  onNotify?: (channel: string, payload: string) => void
+}
+
+/** A link that is quiet for long, as one that listens is, may have been cut without a word. */
+const socketOptions = { noDelay: true, keepAlive: true, keepAliveInitialDelay: 10_000 }
 
 interface Addresses {
   host: string[]
@@ -278,6 +331,13 @@ async function openPglite(folder: string | undefined, options: DatabaseOptions):
         ),
       // The folder's lock keeps other processes away, and Drizzle opens the transaction.
       withMigrator: (work) => work(drizzle(client)),
+      listen(channel, { onNotify, onLink }, signal) {
+        void client.listen(channel, onNotify).then((unlisten) => {
+          onLink(true)
+          if (signal.aborted) void unlisten()
+          else signal.addEventListener('abort', () => void unlisten(), { once: true })
+        })
+      },
       async close() {
         await pool.close()
         await client.close()
@@ -300,7 +360,7 @@ function createDatabase(
   engine: Database['engine'],
   pool: Pool,
   { deadlines, observer }: DatabaseOptions,
-  rest: Pick<Database, 'isReachable' | 'withMigrator' | 'close'>,
+  rest: Pick<Database, 'isReachable' | 'withMigrator' | 'listen' | 'close'>,
 ): Database {
   const { connectionMs, statementMs } = deadlines
 

@@ -58,6 +58,9 @@ const firstGeneratedId = 1000
 /** Compared byte by byte: the same order on every server and platform, and prefix searches can use the index. */
 const binaryText = customType<{ data: string }>({ dataType: () => 'text collate "C"' })
 
+/** The id of a transaction, which never comes again. */
+const transactionId = customType<{ data: string }>({ dataType: () => 'xid8' })
+
 /** Milliseconds, so that a JavaScript Date holds all of it and a cursor made from one is exact. */
 const instant = (name: string) => timestamp(name, { withTimezone: true, precision: 3 }).notNull().defaultNow()
 
@@ -307,4 +310,44 @@ export const pulledContacts = pgTable(
     }).onDelete('cascade'),
     index('pulled_contacts_by_contact').on(t.accountId, t.contactId),
   ],
+)
+
+/**
+ * What a statement has changed in the contacts of an organization. The statement itself adds the row, and takes its id while
+ * it holds the organization: ids of one organization are in the order in which they were committed. Which of them somebody has
+ * seen is told by `xid` and the snapshot with which they were read. Rows of the past are removed in time.
+ */
+export const contactEvents = pgTable(
+  'contact_events',
+  {
+    accountId: bigint('account_id', { mode: 'number' }).notNull(),
+    id: bigint('id', { mode: 'number' }).notNull().generatedByDefaultAsIdentity(),
+    organizationId: bigint('organization_id', { mode: 'number' }).notNull(),
+    xid: transactionId('xid').notNull().default(sql`pg_current_xact_id()`),
+    /** A list of `{"added" | "updated" | "removed": contact}` and `{"cleared": [id]}`, contacts as their row was. */
+    changes: json('changes').notNull(),
+    createdAt: instant('created_at'),
+  },
+  (t) => [
+    primaryKey({ name: 'contact_events_pkey', columns: [t.accountId, t.xid, t.id] }),
+    // Rows come in this order anyway, so a few marks tell where the past ends.
+    index('contact_events_by_created').using('brin', t.createdAt),
+  ],
+)
+
+/** Until when the events of an account were removed. */
+export const contactEventHorizons = pgTable('contact_event_horizons', {
+  accountId: bigint('account_id', { mode: 'number' }).primaryKey(),
+  removedUntil: timestamp('removed_until', { withTimezone: true, precision: 3 }).notNull(),
+})
+
+/** Which processes are to be notified of the events of an account. */
+export const contactListeners = pgTable(
+  'contact_listeners',
+  {
+    accountId: bigint('account_id', { mode: 'number' }).notNull(),
+    listener: binaryText('listener').notNull(),
+    expiresAt: timestamp('expires_at', { withTimezone: true, precision: 3 }).notNull(),
+  },
+  (t) => [primaryKey({ name: 'contact_listeners_pkey', columns: [t.accountId, t.listener] })],
 )

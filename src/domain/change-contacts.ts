@@ -17,7 +17,7 @@ import {
 import { type Context, requirePermission } from './context.ts'
 import { ConflictError, NotFoundError, ValidationError } from './errors.ts'
 import { expectedVersion, parse, report } from './parse.ts'
-import { defineWrite, runWrite } from './writes.ts'
+import { changeOf, defineWrite, runWrite, told } from './writes.ts'
 
 export const maxChangesPerList = 100
 
@@ -100,7 +100,7 @@ const changeWrite = defineWrite<Record<string, ParameterValue>, ChangeRow>(
       ), removed as (
         delete from ${contacts} c using permitted p, judged j
         where c.account_id = p.account_id and c.id = j.id and j.removes
-        returning c.id
+        returning c.*
       ), updated as (
         update ${contacts} c set
           label = coalesce(j.label, c.label),
@@ -131,7 +131,11 @@ const changeWrite = defineWrite<Record<string, ParameterValue>, ChangeRow>(
         update ${organizations} o set contacts_revision = o.contacts_revision + 1
         from permitted p where o.account_id = p.account_id and o.id = p.id and (
           exists (select from added) or exists (select from updated) or exists (select from removed))
-      )`,
+      ), ${told(sql`select p.account_id, p.id, json_agg(c.change) from permitted p, (
+          select ${changeOf('removed', 'removed')} as change from removed
+          union all select ${changeOf('updated', 'updated')} from updated
+          union all select ${changeOf('added', 'added')} from added
+        ) c group by p.account_id, p.id`)}`,
     answer: sql`select 'organization' as outcome, '' as list, 0 as position, ${contactColumns('n')}
       from organization left join ${contacts} n on false
       union all

@@ -15,7 +15,7 @@ import { type Context, requirePermission } from './context.ts'
 import { ConflictError, type Issue, NotFoundError, ValidationError } from './errors.ts'
 import { idOf } from './ids.ts'
 import { expectedVersion, flag, instant, line, parse, quote, report } from './parse.ts'
-import { defineWrite, runWrite, type Unless } from './writes.ts'
+import { defineWrite, runWrite, toldOf, type Unless } from './writes.ts'
 
 /** What lists show of a contact. */
 export interface ContactSummary {
@@ -181,7 +181,7 @@ const addWrite = defineWrite<Record<string, ParameterValue>, Contact>(
       ), looked_up as (
         insert into ${contactLookups} (account_id, channel, key, contact_id)
         select account_id, channel, key, id from added, unnest(${param('keys', 'text[]')}) as key
-      )`,
+      ), ${toldOf.added}`,
     answer: sql`select ${contactColumns('added')} from added`,
   }),
   toContact,
@@ -270,7 +270,7 @@ const updateWrite = defineWrite<Record<string, ParameterValue>, Judged>(
         returning c.*
       ), revision as (
         ${bumpRevision('updated')}
-      ), looked_up as materialized (
+      ), ${toldOf.updated}, looked_up as materialized (
         select set_contact_keys(account_id, id, channel, ${param('keys', 'text[]')}) as id from updated
         where ${param('keys', 'text[]')} is not null
       )`,
@@ -322,7 +322,7 @@ const removeWrite = defineWrite<Record<string, ParameterValue>, Judged>(
         returning c.*
       ), revision as (
         ${bumpRevision('removed')}
-      )`,
+      ), ${toldOf.removed}`,
     answer: sql`select j.fault, ${contactColumns('j')} from judged j`,
   }),
   toJudged,

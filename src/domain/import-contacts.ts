@@ -14,7 +14,7 @@ import {
 import { type Context, requirePermission } from './context.ts'
 import { type Issue, NotFoundError, ValidationError } from './errors.ts'
 import { parse, report, storableText, toIssues } from './parse.ts'
-import { defineWrite, runWrite } from './writes.ts'
+import { defineWrite, runWrite, told } from './writes.ts'
 
 // Importing contacts: by GraphQL those of one organization, by the command those of many at once. Both are parsed alike, and
 // the same function of the database decides what becomes of each row.
@@ -75,12 +75,23 @@ interface ImportRow {
   contact: Contact | null
 }
 
+/** What is told of an import, whose outcomes are the part `imported`; those that were removed are told first. */
+const toldOfImport = told(sql`select ${param('account', 'bigint')}, (i.contact).organization_id, json_agg(
+      json_build_object(
+        case i.outcome when 'created' then 'added' when 'deleted' then 'removed' else i.outcome end,
+        row_to_json(i.contact)
+      ) order by i.place nulls first)
+    from imported i where i.outcome in ('created', 'updated', 'deleted') and not ${param('isDry', 'boolean')}
+    group by (i.contact).organization_id`)
+
 const importWrite = defineWrite<Record<string, ParameterValue>, ImportRow>(
   'import_contacts',
   (unless) => ({
-    answer: sql`select i.outcome, i.place, ${contactColumns('(i.contact)')}
-      from (select${unless.where}) once cross join lateral import_contacts(
-        ${param('account', 'bigint')}, ${param('teams', 'jsonb')}, ${param('asked', 'jsonb')}, false) i
+    with: sql`imported as materialized (
+        select i.* from (select${unless.where}) once cross join lateral import_contacts(
+          ${param('account', 'bigint')}, ${param('teams', 'jsonb')}, ${param('asked', 'jsonb')}, ${param('isDry', 'boolean')}) i
+      ), ${toldOfImport}`,
+    answer: sql`select i.outcome, i.place, ${contactColumns('(i.contact)')} from imported i
       order by i.place, (i.contact).channel, (i.contact).label, (i.contact).id`,
   }),
   ([outcome, place, ...cells]) => ({
@@ -109,6 +120,7 @@ export async function importContacts(ctx: Context, input: unknown): Promise<Cont
     account: ctx.account,
     teams: new Json([{ team: 0, id: organizationId, replaces: mode === 'REPLACE_INTEGRATION' }]),
     asked: new Json(contacts.map((contact, place) => toAsked(contact, 0, place))),
+    isDry: false,
   })
   const withOutcome = (outcome: ImportRow['outcome']) => rows.filter((row) => row.outcome === outcome)
 
@@ -170,11 +182,13 @@ const isFault = sql`i.outcome = upper(i.outcome)`
 
 const importStatement = defineStatement<Record<string, ParameterValue>, BatchRow>(
   'import_contacts_of_many',
-  sql`select case when ${isFault} then i.team end, i.outcome, count(*)::integer,
+  sql`with imported as materialized (
+      select i.* from import_contacts(${param('account', 'bigint')}, ${param('teams', 'jsonb')},
+        ${param('asked', 'jsonb')}, ${param('isDry', 'boolean')}) i
+    ), ${toldOfImport}
+    select case when ${isFault} then i.team end, i.outcome, count(*)::integer,
       case when ${isFault} then json_agg(i.place order by i.place) end
-    from import_contacts(${param('account', 'bigint')}, ${param('teams', 'jsonb')}, ${param('asked', 'jsonb')},
-      ${param('isDry', 'boolean')}) i
-    group by 1, 2, ${isFault}`,
+    from imported i group by 1, 2, ${isFault}`,
   ([team, outcome, count, places]) => ({ team, outcome, count, places }),
 )
 

@@ -3,6 +3,7 @@ import { defineStatement, Json, type ParameterValue, param } from '../db/stateme
 import { type Channel, contactLookups, contacts, type Label, organizations } from '../db/tables.ts'
 import { channels } from './channels.ts'
 import type { Context } from './context.ts'
+import { changeOf, told } from './writes.ts'
 
 export interface SeedOrganization {
   /** Below the generated ids, where the source has given one. */
@@ -48,11 +49,12 @@ const seedStatement = defineStatement<Record<string, ParameterValue>, { organiza
     ), added as (
       insert into ${contacts} (account_id, id, organization_id, channel, label, value, integration)
       select account_id, id, organization_id, channel, label, value, integration from details
-      returning id
+      returning *
     ), looked_up as (
       insert into ${contactLookups} (account_id, channel, key, contact_id)
       select account_id, channel, key, id from details, unnest(keys) as key
-    )
+    ), ${told(sql`select account_id, organization_id, json_agg(${changeOf('added', 'added')} order by id)
+      from added group by account_id, organization_id`)}
     select (select count(*) from created), (select count(*) from added)`,
   ([organizations, contacts]) => ({ organizations, contacts }),
 )

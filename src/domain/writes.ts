@@ -1,6 +1,6 @@
 import { type SQL, sql } from 'drizzle-orm'
 import { defineStatement, type ParameterValue, param, type Statement } from '../db/statement.ts'
-import { idempotencyKeys } from '../db/tables.ts'
+import { contactEvents, idempotencyKeys } from '../db/tables.ts'
 import type { Context } from './context.ts'
 import { KeyReusedError } from './errors.ts'
 
@@ -31,6 +31,25 @@ export interface Unless {
 
 const nothing = sql``
 const isNew = sql`not exists (select from recalled)`
+
+/** The part of a statement that tells what it has changed, by a query for accounts, organizations and lists of changes. */
+export const told = (changes: SQL) =>
+  sql`told as (insert into ${contactEvents} (account_id, organization_id, changes) ${changes})`
+
+/** The change of one contact, which is a row of a part of this name. */
+export const changeOf = (kind: 'added' | 'updated' | 'removed', from: string) =>
+  sql.raw(`json_build_object('${kind}', row_to_json(${from}))`)
+
+/** The same where each row of the part is the only change to its organization. */
+const oneChange = (kind: 'added' | 'updated' | 'removed', from: string) =>
+  told(sql`select account_id, organization_id, json_build_array(${changeOf(kind, from)}) from ${sql.raw(from)}`)
+
+/** What is told of statements that change one contact, which is a row of the part of that name. */
+export const toldOf = {
+  added: oneChange('added', 'added'),
+  updated: oneChange('updated', 'updated'),
+  removed: oneChange('removed', 'removed'),
+}
 
 const account = param('account', 'bigint')
 const key = param('key', 'text')
