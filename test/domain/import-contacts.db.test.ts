@@ -140,6 +140,16 @@ describe('contacts of many organizations', () => {
     expect(counts).toEqual({ ...nothing, unchanged: 1 })
   })
 
+  it('that have an id stay with the integration, or without, where nothing is said of it', async () => {
+    const contact = await aContact(database.ctx, one.id, { channel: 'email', integration: true })
+    const row = { id: contact.id, contact: { email: { label: 'service_desk', value: contact.value } } }
+    const { counts } = await importContactsOfMany(database.ctx, [into(one, [row])])
+
+    expect(counts).toEqual({ ...nothing, updated: 1 })
+    const [stored] = await findContacts(database.ctx, [contact.id])
+    expect(stored).toMatchObject({ label: 'service_desk', integration: true, version: 2 })
+  })
+
   it('are added in the order of the input', async () => {
     const values = Array.from({ length: 100 }, (_, i) => `${(i * 37) % 100}@order.example`)
     await importContactsOfMany(database.ctx, [into(one, asNew(...values.map((value) => email(value))))])
