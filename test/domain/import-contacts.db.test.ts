@@ -3,7 +3,7 @@ import { beforeEach, describe, expect, it } from 'vitest'
 import { defineStatement, param } from '../../src/db/statement.ts'
 import { channels } from '../../src/domain/channels.ts'
 import { contactPages } from '../../src/domain/contact-lists.ts'
-import type { Contact } from '../../src/domain/contacts.ts'
+import { type Contact, findContacts } from '../../src/domain/contacts.ts'
 import { allPermissions } from '../../src/domain/context.ts'
 import { ForbiddenError } from '../../src/domain/errors.ts'
 import {
