@@ -1,8 +1,9 @@
 -- Imports contacts of several organizations, each of them whole or not at all. `teams` are organizations, by id or by name:
 -- [{"team", "id", "name", "replaces"}]. `asked` are their contacts: [{"team", "place", "id", "channel", "label", "value",
--- "integration", "keys"}]; one with an id changes that contact, one without is there already if a contact is the same in all
--- of this. Where a team replaces, the contacts of the integration that are not named are removed. With `is_dry` nothing is
--- written. Tells the outcome for each place; outcomes in capitals are faults. What is read is as of after the locks.
+-- "integration", "keys"}]; one with an id changes that contact (its `integration` stays where none is given), one without is
+-- there already if a contact is the same in all of this. Where a team replaces, the contacts of the integration that are not
+-- named are removed. With `is_dry` nothing is written. Tells the outcome for each place; outcomes in capitals are faults.
+-- What is read is as of after the locks.
 -- Nobody knows beforehand how many rows there are, and at a low guess they would be compared each with each: hence no nested
 -- loops, but for what is looked up in an index.
 CREATE FUNCTION import_contacts(account bigint, teams jsonb, asked jsonb, is_dry boolean)
@@ -42,7 +43,7 @@ BEGIN
     SELECT c.*, c AS contact FROM contacts c WHERE c.account_id = account AND c.organization_id = ANY (ids)
   ), target AS MATERIALIZED (
     SELECT g.team, g.place, e.id, e.contact,
-      (g.label, g.value, g.integration) IS DISTINCT FROM (e.label, e.value, e.integration) AS is_changed,
+      (g.label, g.value, coalesce(g.integration, e.integration)) IS DISTINCT FROM (e.label, e.value, e.integration) AS is_changed,
       CASE
         WHEN e.id IS NULL THEN 'MISSING'
         WHEN e.channel <> g.channel THEN 'CHANNEL'
@@ -89,7 +90,7 @@ BEGIN
     INSERT INTO contact_lookups (account_id, channel, key, contact_id)
     SELECT account, w.channel, key, w.new_id FROM wanted w, unnest(w.keys) AS key
   ), changed AS (
-    UPDATE contacts c SET label = g.label, value = g.value, integration = g.integration,
+    UPDATE contacts c SET label = g.label, value = g.value, integration = coalesce(g.integration, c.integration),
       version = c.version + 1, updated_at = clock_timestamp()
     FROM target t JOIN fine f ON f.team = t.team JOIN given g ON g.place = t.place
     WHERE c.account_id = account AND c.id = t.id AND t.is_changed

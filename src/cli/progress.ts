@@ -7,6 +7,7 @@ export class Progress {
   #lastTold = this.#startedAt
   /** Whether a line on the terminal waits to be written over. */
   #isOpen = false
+  #isDone = false
 
   /** The total is undefined where only the fraction will be known. */
   constructor(total: number | undefined, unit: string, out: NodeJS.WriteStream = process.stderr) {
@@ -16,6 +17,7 @@ export class Progress {
   }
 
   update(done: number, fraction = this.#total ? done / this.#total : 1): void {
+    if (this.#isDone) return
     const now = performance.now()
     const isLast = fraction >= 1
     if (now - this.#lastTold < (this.#out.isTTY ? terminalPauseMs : plainPauseMs) && !(isLast && this.#isOpen)) return
@@ -24,8 +26,12 @@ export class Progress {
     const amount = this.#total === undefined ? done : `${done} of ${this.#total}`
     const percent = Math.floor(fraction * 100)
     const line = `${amount} ${this.#unit} (${percent} %), ${this.rate(done)} a second, ${secondsLeft} s left`
-    this.#out.write(this.#out.isTTY ? `\r\x1b[2K${line}` : `${line}\n`)
+    // What is longer than the terminal is wide would stay there in part.
+    this.#out.write(
+      this.#out.isTTY ? `\r\x1b[2K${line.slice(0, (this.#out.columns || Number.POSITIVE_INFINITY) - 1)}` : `${line}\n`,
+    )
     this.#isOpen = this.#out.isTTY
+    this.#isDone = isLast
     if (isLast) this.end()
   }
 

@@ -42,7 +42,8 @@ const toAsked = ({ id, contact }: ImportedContact, team: number, place: number) 
   channel: contact.channel,
   label: contact.label,
   value: contact.value,
-  integration: contact.integration ?? false,
+  // What is absent stays as it is.
+  integration: contact.integration ?? (id ? null : false),
   keys: channels[contact.channel].lookupKeys(contact.value),
 })
 
@@ -146,6 +147,8 @@ export async function importContacts(ctx: Context, input: unknown): Promise<Cont
 /** Contacts to import for one organization, which is named. */
 export interface OrganizationContacts {
   readonly name: string
+  /** Names it instead. */
+  readonly id?: number | undefined
   /** Whether the contacts of the integration that are not among these are removed. */
   readonly replaces: boolean
   /** Each as `importContacts` takes it. */
@@ -225,11 +228,11 @@ export async function importContactsOfMany(
   const asked: ReturnType<typeof toAsked>[] = []
   /** Of each place, which row of its organization it is. */
   const rows: number[] = []
-  organizations.forEach(({ name, replaces, contacts }, team) => {
+  organizations.forEach(({ id, name, replaces, contacts }, team) => {
     const { parsed, faults } = parseAll(contacts)
     if (faults.length > 0) refused.set(team, faults)
     else {
-      teams.push({ team, name: storableText.parse(name), replaces })
+      teams.push({ team, id, name: storableText.parse(name), replaces })
       parsed.forEach((contact, row) => {
         asked.push(toAsked(contact, team, rows.push(row) - 1))
       })
@@ -258,12 +261,14 @@ export async function importContactsOfMany(
   return { counts, refused }
 }
 
+export const missingText = (id: number | string | null) => `The organization has no contact with the ID ${id}.`
+
 function reasonOf(fault: Fault, asked: ReturnType<typeof toAsked> | undefined): string {
   switch (fault) {
     case 'NO_ORGANIZATION':
       return 'There is no such organization in the account.'
     case 'MISSING':
-      return `The organization has no contact with the ID ${asked!.id}.`
+      return missingText(asked!.id)
     case 'CHANNEL':
       return `The contact with the ID ${asked!.id} is not of the channel ${asked!.channel}, and a channel never changes.`
     case 'DUPLICATE':

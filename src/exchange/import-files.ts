@@ -1,7 +1,9 @@
 import type { Context } from '../domain/context.ts'
-import { type ImportFault, importContactsOfMany } from '../domain/import-contacts.ts'
-import { faultsOfOrganization, importOrganizations } from '../domain/import-organizations.ts'
-import { type ContactGroup, contactGroups, faultsOfGroup, surveyContacts } from './contact-groups.ts'
+import { idOf } from '../domain/ids.ts'
+import { type ImportFault, importContactsOfMany, missingText } from '../domain/import-contacts.ts'
+import { faultsOfOrganization, importOrganizations, type OrganizationImport } from '../domain/import-organizations.ts'
+import { findOrganizations } from '../domain/organizations.ts'
+import { type ContactGroup, contactGroups, faultsOfGroup, linesText, surveyContacts } from './contact-groups.ts'
 import type { CsvFile, CsvRow } from './csv-file.ts'
 import { type OrganizationRow, readOrganizations } from './organization-rows.ts'
 import { RefusedRows } from './refused-rows.ts'
@@ -37,16 +39,16 @@ export interface SurveyedFile {
   /** To be closed in the end. */
   readonly refused: RefusedRows
   readonly counts: FileCounts
-  /** Of a file of organizations: what it holds. */
-  readonly organizations: readonly OrganizationRow[]
+  /** Of a file of organizations: what it holds, until it has been imported. */
+  organizations: readonly OrganizationRow[]
 }
 
 export interface Import {
   readonly ctx: Context
   readonly settings: ImportSettings
   readonly observer: ImportObserver
-  /** Organizations that are there in the end, also when nothing is changed. */
-  readonly expected: Set<string>
+  /** When nothing is changed: what names of organizations would stand for that would be given or taken away. */
+  readonly names: Map<string, number | 'new' | 'gone'>
 }
 
 /** Rows in one statement, about: enough to make round trips cheap, few enough to be memory for nobody. */
@@ -68,19 +70,36 @@ export async function survey(
 ): Promise<SurveyedFile> {
   const refused = new RefusedRows(refusedPath, file)
   const counts: FileCounts = { created: 0, updated: 0, unchanged: 0, deleted: 0, failed: 0, addresses: 0 }
-  let rows = 0
-  const options = { ignoreIds: settings.ignoreIds, onBytes: (bytes: number) => observer.onProgress?.(rows, bytes) }
   const surveyed: SurveyedFile = { file, refused, counts, organizations: [] }
-  if (file.format === 'contacts') {
-    await surveyContacts(file, options, async (group) => {
-      rows += group.rows.length
-      const faults = settings.onError === 'stop' ? faultsOfGroup(group) : []
-      if (faults.length > 0) await refuse(surveyed, group, faults)
-    })
-    return surveyed
+  try {
+    return await (file.format === 'contacts' ? surveyGroups : surveyTree)(surveyed, settings, observer)
+  } catch (error) {
+    await refused.close()
+    throw error
   }
-  const { rows: organizations, refused: faults } = await readOrganizations(file, options)
-  if (settings.onError === 'stop') {
+}
+
+async function surveyGroups(
+  surveyed: SurveyedFile,
+  { ignoreIds, onError }: ImportSettings,
+  { onProgress, isStopped }: ImportObserver,
+): Promise<SurveyedFile> {
+  await surveyContacts(surveyed.file, { ignoreIds, onProgress }, async (group) => {
+    const faults = onError === 'stop' ? faultsOfGroup(group) : []
+    if (faults.length > 0) await refuse(surveyed, group, faults)
+    return !isStopped?.()
+  })
+  return surveyed
+}
+
+async function surveyTree(
+  surveyed: SurveyedFile,
+  { ignoreIds, onError }: ImportSettings,
+  observer: ImportObserver,
+): Promise<SurveyedFile> {
+  const { rows: organizations, refused: faults } = await readOrganizations(surveyed.file, { ...observer, ignoreIds })
+  if (observer.isStopped?.()) return surveyed
+  if (onError === 'stop') {
     for (const { line, organization } of organizations) {
       const reasons = faultsOfOrganization(organization)
       if (reasons.length > 0) faults.set(line, reasons)
@@ -95,7 +114,8 @@ export function importFile(job: Import, surveyed: SurveyedFile): Promise<void> {
   return surveyed.file.format === 'contacts' ? importContacts(job, surveyed) : importTree(job, surveyed)
 }
 
-async function importTree({ ctx, settings, observer, expected }: Import, surveyed: SurveyedFile): Promise<void> {
+async function importTree(job: Import, surveyed: SurveyedFile): Promise<void> {
+  const { ctx, settings, observer } = job
   const { file, organizations: rows, counts } = surveyed
   const faults = new Map<number, readonly string[]>()
   // When nothing is written, the database must see all of the tree at once.
@@ -108,26 +128,42 @@ async function importTree({ ctx, settings, observer, expected }: Import, surveye
       settings,
     )
     for (const [i, outcome] of outcomes.entries()) {
-      const { line, name } = batch[i]!
-      if (typeof outcome === 'string') {
-        counts[outcome] += 1
-        expected.add(name)
-      } else faults.set(line, outcome)
+      if (typeof outcome === 'string') counts[outcome] += 1
+      else faults.set(batch[i]!.line, outcome)
     }
+    if (settings.isDry) await noteNames(job, batch, outcomes)
     const done = from + batch.length
     observer.onProgress?.(done, (done / rows.length) * file.size)
     if (settings.onError === 'stop' && faults.size > 0) break
   }
+  // What comes after needs the memory.
+  surveyed.organizations = []
   await refuseLines(surveyed, faults)
+}
+
+const organizationId = idOf('Organization')
+
+/** Notes the names that organizations would be given, and those that they would lose. */
+async function noteNames(
+  { ctx, names }: Import,
+  rows: readonly OrganizationRow[],
+  outcomes: readonly OrganizationImport[],
+): Promise<void> {
+  const renamed = new Map<number, string>()
+  for (const [i, { name, organization }] of rows.entries()) {
+    if (outcomes[i] === 'created') names.set(name, 'new')
+    if (outcomes[i] === 'updated' && organization.id !== undefined)
+      renamed.set(organizationId.parse(organization.id), name)
+  }
+  for (const { id, name } of await findOrganizations(ctx, [...renamed.keys()])) {
+    if (name === renamed.get(id)) continue
+    names.set(name, 'gone')
+    names.set(renamed.get(id)!, id)
+  }
 }
 
 async function importContacts(job: Import, surveyed: SurveyedFile): Promise<void> {
   const { settings, observer } = job
-  let rows = 0
-  const options = {
-    ignoreIds: settings.ignoreIds,
-    onBytes: (bytes: number) => observer.onProgress?.(rows, bytes),
-  }
   /** Sent, but not yet answered. */
   const sent: Promise<() => Promise<void>>[] = []
   const awaitOldest = async () => (await sent.shift()!)()
@@ -142,44 +178,64 @@ async function importContacts(job: Import, surveyed: SurveyedFile): Promise<void
 
   let groups: ContactGroup[] = []
   let waiting = 0
-  for await (const group of contactGroups(surveyed.file, options)) {
+  for await (const group of contactGroups(surveyed.file, { ...observer, ignoreIds: settings.ignoreIds })) {
     if (isOver()) break
-    rows += group.rows.length
-    surveyed.counts.addresses += group.addresses
-    if (group.faults.length > 0) await refuse(surveyed, group, faultsOfGroup(group))
-    else if (group.contacts.length > 0 || group.replaces) {
-      groups.push(group)
-      waiting += group.contacts.length
-      if (waiting >= rowsPerStatement || groups.length === groupsPerStatement) {
-        await send(groups)
-        groups = []
-        waiting = 0
-      }
+    groups.push(group)
+    waiting += group.rows.length
+    if (waiting >= rowsPerStatement || groups.length === groupsPerStatement) {
+      await send(groups)
+      groups = []
+      waiting = 0
     }
   }
   if (groups.length > 0 && !isOver()) await send(groups)
   while (sent.length > 0) await awaitOldest()
 }
 
+/** No organization has it. */
+const idOfNone = 0
+
 /** Resolves once the database has answered, to what remains to be done in its turn. */
 async function sendGroups(
-  { ctx, settings, expected }: Import,
+  { ctx, settings, names }: Import,
   surveyed: SurveyedFile,
   groups: readonly ContactGroup[],
 ): Promise<() => Promise<void>> {
-  const { counts, refused } = await importContactsOfMany(ctx, groups, settings)
+  // The others wait with them, so that the report is in the order of the file.
+  const sound = groups.filter(
+    ({ faults, contacts, replaces }) => faults.length === 0 && (contacts.length > 0 || replaces),
+  )
+  const place = new Map(sound.map((group, i) => [group, i]))
+  const named = sound.map((group) => {
+    const known = names.get(group.name)
+    if (known === undefined || known === 'new') return group
+    return { ...group, id: known === 'gone' ? idOfNone : known }
+  })
+  const { counts, refused } = await importContactsOfMany(ctx, named, settings)
   return async () => {
     for (const name of ['created', 'updated', 'unchanged', 'deleted'] as const) surveyed.counts[name] += counts[name]
-    for (const [i, faults] of refused) {
-      const group = groups[i]!
-      const isAbsent = faults.some(({ row }) => row === undefined)
-      if (settings.isDry && isAbsent && expected.has(group.name)) surveyed.counts.created += group.contacts.length
-      else {
-        const placed = faults.map(({ row, reasons }) => ({ row: row === undefined ? row : group.rowOf[row]!, reasons }))
-        await refuse(surveyed, group, placed)
-      }
+    for (const group of groups) {
+      surveyed.counts.addresses += group.addresses
+      const at = place.get(group)
+      const faults = at === undefined ? faultsOfGroup(group) : placed(group, refused.get(at) ?? [])
+      const isAbsent = at !== undefined && faults.some(({ row }) => row === undefined)
+      if (isAbsent && names.get(group.name) === 'new') await countNew(surveyed, group)
+      else if (faults.length > 0) await refuse(surveyed, group, faults)
     }
   }
+}
+
+/** The faults of contacts by the rows that they are from. */
+const placed = ({ rowOf }: ContactGroup, faults: readonly ImportFault[]): ImportFault[] =>
+  faults.map(({ row, reasons }) => ({ row: row === undefined ? row : rowOf[row]!, reasons }))
+
+/** Counts the contacts of an organization that would be new, and so would have none. */
+async function countNew(surveyed: SurveyedFile, group: ContactGroup): Promise<void> {
+  const faults = group.contacts.flatMap(({ id }, row) =>
+    id === undefined ? [] : [{ row, reasons: [missingText(id)] }],
+  )
+  if (faults.length > 0) await refuse(surveyed, group, placed(group, faults))
+  else surveyed.counts.created += group.contacts.length
 }
 
 /** Refuses all rows of an organization: those without a fault of their own are left out with the others. */
@@ -193,14 +249,6 @@ async function refuse({ refused, counts }: SurveyedFile, group: ContactGroup, fa
 }
 
 const byNumber = (a: number, b: number) => a - b
-const mostLines = 5
-
-function linesText(lines: readonly number[]): string {
-  if (lines.length === 1) return `line ${lines[0]}`
-  const shown = lines.slice(0, mostLines).join(', ')
-  return `lines ${shown}${lines.length > mostLines ? ` and ${lines.length - mostLines} more` : ''}`
-}
-
 /** Refuses rows that are known by their lines: they are read once more. */
 async function refuseLines(
   { file, refused, counts }: SurveyedFile,

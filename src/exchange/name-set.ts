@@ -10,9 +10,15 @@ export class NameSet {
   /** Hashes, at their place or the next free one; 0 where there is none. */
   #table = new Float64Array(firstSize)
   #count = 0
+  readonly #hash: (name: string) => number
+
+  /** Hashes are integers from 1. */
+  constructor(hash = hashOf) {
+    this.#hash = hash
+  }
 
   add(name: string): boolean {
-    if (this.#put(this.#table, hashOf(name))) return true
+    if (this.#put(this.#table, this.#hash(name))) return true
     this.#count += 1
     if (this.#count > this.#table.length * fullest) this.#grow()
     return false

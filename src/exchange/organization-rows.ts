@@ -11,7 +11,14 @@ export interface OrganizationRow {
   /** The name of the parent, where the row has one. */
   readonly parent: string | undefined
   /** As the rules take it. */
-  readonly organization: object
+  readonly organization: {
+    readonly id: string | undefined
+    readonly name: string
+    readonly parent: string | null | undefined
+    readonly disabled: unknown
+    readonly source: string | null | undefined
+    readonly sourceID: string | null | undefined
+  }
 }
 
 export interface OrganizationRows {
@@ -21,33 +28,57 @@ export interface OrganizationRows {
   readonly refused: Map<number, readonly string[]>
 }
 
+export interface OrganizationOptions {
+  /** Takes no notice of the ids: they are another system's. */
+  ignoreIds: boolean
+  /** So many rows and bytes of the file have been read. */
+  onProgress?: (rows: number, bytes: number) => void
+  /** Whether nobody wants to know any more. */
+  isStopped?: () => boolean
+}
+
 /** Reads a file of organizations, and puts them into an order in which they can be imported. */
 export async function readOrganizations(
   file: CsvFile,
-  { ignoreIds, onBytes }: { ignoreIds: boolean; onBytes?: (bytes: number) => void },
+  { ignoreIds, onProgress, isStopped }: OrganizationOptions,
 ): Promise<OrganizationRows> {
   const refused = new Map<number, readonly string[]>()
   const byName = new Map<string, OrganizationRow>()
+  const lineOfId = new Map<string, number>()
   const nameless: OrganizationRow[] = []
   let count = 0
-  for await (const batch of file.rows(onBytes)) {
+  for await (const batch of file.rows((bytes) => onProgress?.(count, bytes))) {
+    if (isStopped?.()) break
     for (const row of batch) {
-      if (row.fault !== undefined) refused.set(row.line, [row.fault])
-      else if (row.cells.some((cell) => cell !== undefined && cell.trim() !== '')) {
-        count += 1
-        if (count > maxOrganizations) {
-          throw new CsvFault(file.path, row.line, `a file holds at most ${maxOrganizations} organizations.`)
-        }
-        const read = toRow(row, ignoreIds)
-        const before = byName.get(read.name)
-        if (read.name === '') nameless.push(read)
-        else if (before) refused.set(row.line, [`Name ${quote(read.name)} is on line ${before.line} already.`])
-        else byName.set(read.name, read)
+      if (row.fault === undefined && row.cells.every((cell) => cell === undefined || cell.trim() === '')) continue
+      count += 1
+      if (count > maxOrganizations) {
+        throw new CsvFault(file.path, row.line, `a file holds at most ${maxOrganizations} organizations.`)
       }
+      if (row.fault !== undefined) {
+        refused.set(row.line, [row.fault])
+        continue
+      }
+      const read = toRow(row, ignoreIds)
+      const { name, organization } = read
+      const reasons = [
+        ...alreadyOn(byName.get(name)?.line, `Name ${quote(name)}`),
+        ...alreadyOn(lineOfId.get(organization.id ?? ''), `ID ${quote(organization.id)}`),
+      ]
+      if (reasons.length > 0) {
+        refused.set(row.line, reasons)
+        continue
+      }
+      if (organization.id !== undefined) lineOfId.set(organization.id, row.line)
+      if (name === '') nameless.push(read)
+      else byName.set(name, read)
     }
   }
   return { rows: [...nameless, ...parentsFirst(byName, refused)], refused }
 }
+
+const alreadyOn = (line: number | undefined, what: string) =>
+  line === undefined ? [] : [`${what} is on line ${line} already.`]
 
 const column = (name: string) => formats.organizations.columns.indexOf(name)
 

@@ -3,7 +3,7 @@ import { beforeEach, describe, expect, it } from 'vitest'
 import { defineStatement, param } from '../../src/db/statement.ts'
 import { channels } from '../../src/domain/channels.ts'
 import { contactPages } from '../../src/domain/contact-lists.ts'
-import type { Contact } from '../../src/domain/contacts.ts'
+import { type Contact, findContacts } from '../../src/domain/contacts.ts'
 import { allPermissions } from '../../src/domain/context.ts'
 import { ForbiddenError } from '../../src/domain/errors.ts'
 import {
@@ -138,6 +138,16 @@ describe('contacts of many organizations', () => {
     )
 
     expect(counts).toEqual({ ...nothing, unchanged: 1 })
+  })
+
+  it('that have an id stay with the integration, or without, where nothing is said of it', async () => {
+    const contact = await aContact(database.ctx, one.id, { channel: 'email', integration: true })
+    const row = { id: contact.id, contact: { email: { label: 'service_desk', value: contact.value } } }
+    const { counts } = await importContactsOfMany(database.ctx, [into(one, [row])])
+
+    expect(counts).toEqual({ ...nothing, updated: 1 })
+    const [stored] = await findContacts(database.ctx, [contact.id])
+    expect(stored).toMatchObject({ label: 'service_desk', integration: true, version: 2 })
   })
 
   it('are added in the order of the input', async () => {
