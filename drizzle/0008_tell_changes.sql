@@ -1,18 +1,3 @@
--- Notifies the processes that listen to an account. Where none does, nobody is notified: notifications are committed one
--- after the other. Whoever began to listen meanwhile looks again by itself.
-CREATE FUNCTION notify_listeners() RETURNS trigger
-LANGUAGE plpgsql AS $$
-BEGIN
-  IF EXISTS (SELECT FROM contact_listeners l WHERE l.account_id = new.account_id AND l.expires_at > now()) THEN
-    PERFORM pg_notify('contact_events', new.account_id::text);
-  END IF;
-  RETURN NULL;
-END
-$$;
---> statement-breakpoint
-CREATE TRIGGER contact_events_notify AFTER INSERT ON contact_events
-FOR EACH ROW EXECUTE FUNCTION notify_listeners();
---> statement-breakpoint
 -- As before, and tells of it.
 CREATE OR REPLACE FUNCTION clear_contacts(account bigint, organization bigint) RETURNS SETOF contacts
 LANGUAGE sql VOLATILE AS $$
@@ -20,9 +5,13 @@ LANGUAGE sql VOLATILE AS $$
   WITH gone AS (
     DELETE FROM contacts WHERE account_id = account AND organization_id = organization RETURNING *
   ), told AS (
-    INSERT INTO contact_events (account_id, organization_id, changes)
+    INSERT INTO contact_events AS e (account_id, organization_id, changes)
     SELECT account, organization, json_build_array(json_build_object('cleared', json_agg(g.id ORDER BY g.channel, g.label, g.id)))
     FROM gone g HAVING count(*) > 0
+    RETURNING (
+      SELECT pg_notify('contact_events', e.account_id::text) FROM contact_listeners l
+      WHERE l.account_id = e.account_id AND l.expires_at > now() LIMIT 1
+    )
   )
   SELECT * FROM gone;
 $$;
@@ -82,9 +71,13 @@ BEGIN
     )
     RETURNING c.organization_id, c AS contact
   ), told AS (
-    INSERT INTO contact_events (account_id, organization_id, changes)
+    INSERT INTO contact_events AS e (account_id, organization_id, changes)
     SELECT account, g.organization_id, json_agg(json_build_object('removed', row_to_json(g.contact)))
     FROM gone g GROUP BY g.organization_id
+    RETURNING (
+      SELECT pg_notify('contact_events', e.account_id::text) FROM contact_listeners l
+      WHERE l.account_id = e.account_id AND l.expires_at > now() LIMIT 1
+    )
   ), revision AS (
     UPDATE organizations o SET contacts_revision = o.contacts_revision + 1
     WHERE o.account_id = account AND o.id IN (SELECT g.organization_id FROM gone g)
@@ -110,10 +103,14 @@ BEGIN
     SELECT account, pull, g.foreign_id, (i.contact).id FROM imported i JOIN given g ON g.place = i.place
     ON CONFLICT (account_id, pull_id, foreign_id) DO UPDATE SET contact_id = excluded.contact_id
   ), told AS (
-    INSERT INTO contact_events (account_id, organization_id, changes)
+    INSERT INTO contact_events AS e (account_id, organization_id, changes)
     SELECT account, own, json_agg(json_build_object(
       CASE i.outcome WHEN 'created' THEN 'added' ELSE i.outcome END, row_to_json(i.contact)) ORDER BY i.place)
     FROM imported i WHERE i.outcome IN ('created', 'updated') HAVING count(*) > 0
+    RETURNING (
+      SELECT pg_notify('contact_events', e.account_id::text) FROM contact_listeners l
+      WHERE l.account_id = e.account_id AND l.expires_at > now() LIMIT 1
+    )
   ), disabled AS (
     UPDATE organizations o SET disabled = true, updated_at = clock_timestamp()
     WHERE o.account_id = account AND o.id = own AND is_gone AND NOT o.disabled

@@ -330,3 +330,18 @@ describe('who asks for a stream', () => {
     await expect(open({ after })).rejects.toMatchObject({ issues: [{ path: ['after'], code: 'INVALID_CURSOR' }] })
   })
 })
+
+describe('events of the past', () => {
+  it('are removed, and the others stay', async () => {
+    const { db, ctx } = database
+    const stream = await open()
+    await aContact(ctx, organization.id)
+    await db.run(age, {})
+    const kept = await aContact(ctx, organization.id)
+    await removeOldEvents(db, 3600)
+
+    const again = await open({ after: stream.cursor })
+
+    expect(await again.take(1)).toMatchObject([{ contact: { id: kept.id } }])
+  })
+})

@@ -100,7 +100,8 @@ describe('a stream', () => {
     const root = await anOrganization(ctx)
     await withClient(async (client) => {
       await client`update organizations set parent_id = ${root.id} where id in (${first.id}, ${second.id})`
-      const feed = feeds.make(db)
+      // These rows come without the notification that statements of the gateway bring.
+      const feed = feeds.make(db, { lookMs: { listening: 20, alone: 20 } })
       const stream = await feeds.open(feed, ctx, { organizationId: root.id, includeDescendants: true })
       const insert = 'insert into contact_events (account_id, organization_id, changes) values'
       let seen: ContactEvent[] = []
