@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { defineConfig } from 'vitest/config'
 
@@ -13,6 +14,14 @@ const project = (name: string, include: string[], more: object = {}) => ({
   test: { name, include, provide: { engine: name }, ...more },
 })
 
+// The clients of frontend teams, and the gateways of supergraphs, have packages of their own.
+const apart = ['clients', 'federation']
+const installed = apart.filter((name) => existsSync(new URL(`test/${name}/node_modules`, import.meta.url)))
+for (const name of apart) {
+  if (installed.includes(name)) continue
+  console.log(`The tests of ${name} are left out: their packages come by npm --prefix test/${name} ci.`)
+}
+
 export default defineConfig({
   // graphql refuses to work with itself loaded twice, as a module of either kind.
   resolve: { alias: [{ find: /^graphql$/, replacement: require.resolve('graphql') }] },
@@ -20,15 +29,18 @@ export default defineConfig({
     testTimeout: 30_000,
     hookTimeout: 60_000,
     projects: [
-      project('unit', ['test/**/*.test.ts'], { exclude: ['test/**/*.{db,pg}.test.ts'] }),
+      project('unit', ['test/**/*.test.ts'], {
+        exclude: ['test/**/*.{db,pg}.test.ts', ...apart.map((name) => `test/${name}/**`)],
+      }),
       // They measure how soon things happen, so nothing else runs beside them.
-      project('bench', ['bench/{faults,histories}/**/*.test.ts'], {
+      project('bench', ['bench/{faults,histories,streams}/**/*.test.ts'], {
         fileParallelism: false,
         sequence: { groupOrder: 1 },
         testTimeout: 300_000,
       }),
       project('pglite', ['test/**/*.db.test.ts']),
       project('postgres', ['test/**/*.{db,pg}.test.ts'], { globalSetup: 'test/support/global-setup.ts' }),
+      ...installed.map((name) => `test/${name}/vitest.config.ts`),
     ],
   },
 })

@@ -12,9 +12,19 @@ export interface Config {
   databasePrepare: boolean
   graphiql: boolean
   introspection: boolean
+  /** Whether it serves as a subgraph of Federation 2. */
+  federation: boolean
+  /** The file or folder of the documents that are trusted; undefined where there are none. */
+  persistedDocuments: string | undefined
+  /** Whether nothing but them is executed. */
+  persistedOnly: boolean
+  /** Whether callers may send the hash of a document that they have sent before. */
+  persistedAutomatic: boolean
   logLevel: LogLevel
   auth: AuthConfig
   limits: LimitsConfig
+  /** Streams of a process at the same time, at most. */
+  maxStreams: number
   /** Undefined where callers are not counted. */
   rateLimit: RateLimitConfig | undefined
   corsOrigins: readonly string[]
@@ -73,6 +83,7 @@ export interface RateLimitConfig {
   requests: number
   nodes: number
   concurrent: number
+  streams: number
   isShared: boolean
 }
 
@@ -153,6 +164,7 @@ export function readConfig(env: NodeJS.ProcessEnv): Config {
     requests: integer('RATE_LIMIT_REQUESTS', 1200, 1, 999_999_999),
     nodes: integer('RATE_LIMIT_NODES', 500_000, 1, 999_999_999),
     concurrent: integer('RATE_LIMIT_CONCURRENT', 20, 1, 100_000),
+    streams: integer('RATE_LIMIT_STREAMS', 100, 1, 1_000_000),
     isShared:
       read(
         'RATE_LIMIT_STORE',
@@ -177,6 +189,8 @@ export function readConfig(env: NodeJS.ProcessEnv): Config {
     )
   }
 
+  const persistedOnly = onOff('PERSISTED_ONLY', false)
+
   const config: Config = {
     host,
     port,
@@ -184,8 +198,12 @@ export function readConfig(env: NodeJS.ProcessEnv): Config {
     databaseUrl,
     databasePoolSize: integer('DATABASE_POOL_SIZE', 10, 1, 1000),
     databasePrepare: onOff('DATABASE_PREPARE', true),
-    graphiql: onOff('GRAPHIQL', !isProduction && isLocal),
-    introspection: onOff('INTROSPECTION', true),
+    graphiql: onOff('GRAPHIQL', !isProduction && isLocal && !persistedOnly),
+    introspection: onOff('INTROSPECTION', !persistedOnly),
+    federation: onOff('FEDERATION', false),
+    persistedDocuments: env.PERSISTED_DOCUMENTS?.trim() || undefined,
+    persistedOnly,
+    persistedAutomatic: onOff('PERSISTED_AUTOMATIC', !persistedOnly),
     logLevel: read(
       'LOG_LEVEL',
       'info',
@@ -204,6 +222,7 @@ export function readConfig(env: NodeJS.ProcessEnv): Config {
       nodes: integer('MAX_NODES', 50_000, 1, 100_000_000),
       connections: integer('MAX_CONNECTIONS', 10_000, 1, 1_000_000),
     },
+    maxStreams: integer('MAX_STREAMS', 8000, 0, 1_000_000),
     publicOrigin: read('PUBLIC_URL', undefined, parseOrigin, 'an origin such as https://api.example'),
     deadlines: {
       connectionMs: integer('DATABASE_WAIT_TIMEOUT', 2000, 10, 600_000),
@@ -225,8 +244,24 @@ export function readConfig(env: NodeJS.ProcessEnv): Config {
       'origins such as https://app.example, separated by commas',
     ),
   }
+  if (persistedOnly) faults.push(...faultsOfPersistedOnly(config))
   if (faults.length > 0) throw new ConfigError(faults)
   return config
+}
+
+/** What would contradict that nothing but trusted documents is executed. */
+function* faultsOfPersistedOnly({
+  persistedDocuments,
+  persistedAutomatic,
+  graphiql,
+  federation,
+}: Config): Iterable<string> {
+  if (!persistedDocuments) yield 'PERSISTED_DOCUMENTS must be given with PERSISTED_ONLY=on: nothing could be executed.'
+  if (federation) yield 'FEDERATION must be off with PERSISTED_ONLY=on: gateways send documents of their own.'
+  if (persistedAutomatic) {
+    yield 'PERSISTED_AUTOMATIC must be off with PERSISTED_ONLY=on: callers would add documents of their own.'
+  }
+  if (graphiql) yield 'GRAPHIQL must be off with PERSISTED_ONLY=on: it sends documents of its own.'
 }
 
 const maxWorkers = 64

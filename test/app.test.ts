@@ -139,7 +139,7 @@ describe('a request that takes too long', () => {
 
   it('counts as one of its caller until its work has ended', async () => {
     const held = Promise.withResolvers<unknown>()
-    const limiter = createRateLimiter({ requests: 100, nodes: 100, concurrent: 1 }, undefined)
+    const limiter = createRateLimiter({ requests: 100, nodes: 100, concurrent: 1, streams: 1 }, undefined)
     const { app } = start(() => held.promise, { deadlines, limiter })
     const ask = async () => (await app.handle(new Request('http://gateway/v1/organizations'), '192.0.2.1')).status
 

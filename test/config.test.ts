@@ -12,6 +12,10 @@ const defaults: Config = {
   databasePrepare: true,
   graphiql: true,
   introspection: true,
+  persistedDocuments: undefined,
+  persistedOnly: false,
+  persistedAutomatic: true,
+  federation: false,
   logLevel: 'info',
   auth: { kind: 'none' },
   limits: {
@@ -25,6 +29,7 @@ const defaults: Config = {
     nodes: 50_000,
     connections: 10_000,
   },
+  maxStreams: 8000,
   rateLimit: undefined,
   corsOrigins: [],
   publicOrigin: undefined,
@@ -124,6 +129,9 @@ describe('readConfig', () => {
     ['DATABASE_PREPARE', '1', { databasePrepare: true }],
     ['GRAPHIQL', 'off', { graphiql: false }],
     ['GRAPHIQL', 'on', { graphiql: true }],
+    ['PERSISTED_DOCUMENTS', ' ./persisted-documents.json ', { persistedDocuments: './persisted-documents.json' }],
+    ['PERSISTED_ONLY', 'off', { persistedOnly: false }],
+    ['PERSISTED_AUTOMATIC', 'off', { persistedAutomatic: false }],
     ['DATABASE_WAIT_TIMEOUT', '10', { deadlines: { ...defaults.deadlines, connectionMs: 10 } }],
     ['STATEMENT_TIMEOUT', '600000', { deadlines: { ...defaults.deadlines, statementMs: 600_000 } }],
     ['REQUEST_TIMEOUT', '30000', { deadlines: { ...defaults.deadlines, requestMs: 30_000 } }],
@@ -179,11 +187,38 @@ describe('readConfig', () => {
     ['GRAPHIQL', 'yes', 'on or off'],
     ['GRAPHIQL', 'constructor', 'on or off'],
     ['GRAPHIQL', '__proto__', 'on or off'],
+    ['PERSISTED_ONLY', 'yes', 'on or off'],
+    ['PERSISTED_AUTOMATIC', 'always', 'on or off'],
     ['LOG_LEVEL', 'verbose', 'one of trace, debug, info, warn, error, silent'],
     ['LOG_LEVEL', 'INFO', 'one of trace, debug, info, warn, error, silent'],
     ['LOG_LEVEL', 'constructor', 'one of trace, debug, info, warn, error, silent'],
   ])('refuses %s=%j', (name, value, expected) => {
     expect(faultsOf({ [name]: value })).toEqual([`${name} must be ${expected}.`])
+  })
+
+  const PERSISTED_DOCUMENTS = 'documents'
+
+  it('takes for off by default what trusted documents alone exclude', () => {
+    const { graphiql, introspection, persistedAutomatic } = readConfig({ PERSISTED_ONLY: 'on', PERSISTED_DOCUMENTS })
+
+    expect({ graphiql, introspection, persistedAutomatic }).toEqual({
+      graphiql: false,
+      introspection: false,
+      persistedAutomatic: false,
+    })
+    expect(readConfig({ PERSISTED_ONLY: 'on', PERSISTED_DOCUMENTS, INTROSPECTION: 'on' }).introspection).toBe(true)
+  })
+
+  it('refuses what contradicts that trusted documents alone are executed', () => {
+    const contradictions = ['PERSISTED_AUTOMATIC', 'GRAPHIQL', 'FEDERATION'].map((name) => [name, 'on'])
+    const faults = faultsOf({ PERSISTED_ONLY: 'on', ...Object.fromEntries(contradictions) })
+
+    expect(faults.toSorted()).toEqual([
+      'FEDERATION must be off with PERSISTED_ONLY=on: gateways send documents of their own.',
+      'GRAPHIQL must be off with PERSISTED_ONLY=on: it sends documents of its own.',
+      'PERSISTED_AUTOMATIC must be off with PERSISTED_ONLY=on: callers would add documents of their own.',
+      'PERSISTED_DOCUMENTS must be given with PERSISTED_ONLY=on: nothing could be executed.',
+    ])
   })
 
   const DATABASE_URL = 'postgres://db/x'
@@ -320,6 +355,7 @@ describe('.env.example', () => {
       'JWT_PUBLIC_KEY',
       'JWT_ISSUER',
       'JWT_AUDIENCE',
+      'PERSISTED_DOCUMENTS',
       'RATE_LIMIT',
       'METRICS_PORT',
       'OTEL_EXPORTER_OTLP_ENDPOINT',

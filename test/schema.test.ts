@@ -27,6 +27,7 @@ import { describe, expect, it } from 'vitest'
 import { channelLabels, contactChannel, contactLabel } from '../src/db/tables.ts'
 import { channels } from '../src/domain/channels.ts'
 import { issueCodes } from '../src/domain/errors.ts'
+import { artefacts } from '../src/graphql/artefacts.ts'
 import { createSchema, printSortedSchema } from '../src/graphql/schema.ts'
 
 const root = fileURLToPath(new URL('..', import.meta.url))
@@ -79,17 +80,23 @@ const undescribed = (of: GraphQLSchema) =>
     .filter(([, description]) => !description?.trim())
     .map(([coordinate]) => coordinate)
 
-describe('schema.graphql', () => {
-  it('is the schema that is served', async () => {
-    const onDisk = await readFile(join(root, 'schema.graphql'), 'utf8')
+describe('the files that tell of the schema', () => {
+  it.each(Object.entries(artefacts))('tell of the one that is served: %s', async (name, print) => {
+    const onDisk = await readFile(join(root, name), 'utf8')
 
-    expect(onDisk, 'schema.graphql is stale; run: npm run -s schema > schema.graphql').toBe(printSortedSchema(schema))
+    expect(onDisk, `${name} is stale; run: npm run schema:write`).toBe(print(schema))
   })
 
-  it('is a schema that tools can read', async () => {
-    const onDisk = await readFile(join(root, 'schema.graphql'), 'utf8')
+  it.each(['schema.graphql', 'schema.released.graphql'])('are schemas that tools can read: %s', async (name) => {
+    const onDisk = await readFile(join(root, name), 'utf8')
 
     expect(printSortedSchema(buildSchema(onDisk))).toBe(onDisk)
+  })
+
+  it('are known to editors', async () => {
+    const settings = await readFile(join(root, '.graphqlrc.yml'), 'utf8')
+
+    expect(settings).toMatch(/^schema: schema\.graphql$/m)
   })
 })
 

@@ -1,6 +1,7 @@
 import { DatabaseUnavailable } from '../db/errors.ts'
 import { AuthError, type Authenticate, type Caller, type HeaderFields, KeysUnavailable } from './authenticate.ts'
 import { RateLimited, type RateLimiter } from './rate-limit.ts'
+import { TooManyStreams } from './streams.ts'
 
 /** A request that may be served. */
 export interface Admission {
@@ -9,6 +10,8 @@ export interface Admission {
   readonly headers: Record<string, string>
   /** Counts the nodes that a document asks for; throws a RateLimited when there are too many. */
   spendNodes(nodes: number): Promise<void>
+  /** Counts a stream in; what it returns counts it out. Throws a RateLimited when there are too many. */
+  openStream(): () => void
   /** To be called when the response is made. */
   leave(): void
 }
@@ -16,7 +19,7 @@ export interface Admission {
 /** Lets a request in, or throws what `toEntryRefusal` puts into words. */
 export type Gate = (headers: HeaderFields, address: string) => Promise<Admission>
 
-const noLimit = { headers: {}, leave: () => {}, spendNodes: async () => {} }
+const noLimit = { headers: {}, leave: () => {}, spendNodes: async () => {}, openStream: () => () => {} }
 
 /** Authenticates requests and counts them, by caller; those without a valid token by the address that they come from. */
 export function createGate(authenticate: Authenticate, limiter: RateLimiter | undefined): Gate {
@@ -33,7 +36,13 @@ export function createGate(authenticate: Authenticate, limiter: RateLimiter | un
     if (!limiter) return { caller, ...noLimit }
     const key = caller.key ?? byAddress
     const { headers: limits, leave } = await limiter.enter(key)
-    return { caller, headers: limits, leave, spendNodes: (nodes) => limiter.spendNodes(key, nodes) }
+    return {
+      caller,
+      headers: limits,
+      leave,
+      spendNodes: (nodes) => limiter.spendNodes(key, nodes),
+      openStream: () => limiter.openStream(key),
+    }
   }
 }
 
@@ -59,6 +68,9 @@ export function toEntryRefusal(error: unknown): EntryRefusal {
   }
   if (error instanceof RateLimited) {
     return { status: 429, code: 'RATE_LIMITED', message: error.message, headers: error.headers }
+  }
+  if (error instanceof TooManyStreams) {
+    return { status: 503, code: 'SERVICE_UNAVAILABLE', message: error.message, headers: { 'retry-after': '10' } }
   }
   if (error instanceof DatabaseUnavailable || error instanceof KeysUnavailable) {
     const message = 'Callers cannot be authenticated at the moment. Try again later.'

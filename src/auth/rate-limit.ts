@@ -11,6 +11,8 @@ export interface RateLimits {
   nodes: number
   /** Requests of one caller at the same time, in one process. */
   concurrent: number
+  /** Streams of one caller at the same time, in one process. */
+  streams: number
 }
 
 /** The caller has used up a limit. */
@@ -30,6 +32,25 @@ export interface RateLimiter {
   enter(key: string): Promise<{ headers: Record<string, string>; leave(): void }>
   /** Counts the nodes that a document asks for. Throws a RateLimited when there are too many. */
   spendNodes(key: string, nodes: number): Promise<void>
+  /** Counts a stream in; what it returns counts it out. Throws a RateLimited when there are too many. */
+  openStream(key: string): () => void
+}
+
+/** How many of something each key has at the moment. */
+class Presence {
+  readonly #present = new Map<string, number>()
+
+  count = (key: string): number => this.#present.get(key) ?? 0
+
+  /** One more; what it returns takes it away again. */
+  enter(key: string): () => void {
+    this.#present.set(key, this.count(key) + 1)
+    return () => {
+      const left = this.count(key) - 1
+      if (left === 0) this.#present.delete(key)
+      else this.#present.set(key, left)
+    }
+  }
 }
 
 export type CounterOf = (name: string, limit: number) => Counter
@@ -43,20 +64,16 @@ export function createRateLimiter(
   const requests = counterOf('requests', limits.requests)
   const nodes = counterOf('nodes', limits.nodes)
   const requestsLimit = String(limits.requests)
-  const inProgress = new Map<string, number>()
+  const inProgress = new Presence()
+  const streaming = new Presence()
 
   return {
     async enter(key) {
-      const now = inProgress.get(key) ?? 0
+      const now = inProgress.count(key)
       if (now >= limits.concurrent) {
         throw new RateLimited(`${now + 1} requests at the same time; at most ${limits.concurrent} are allowed.`, 1)
       }
-      inProgress.set(key, now + 1)
-      const leave = () => {
-        const left = inProgress.get(key)! - 1
-        if (left === 0) inProgress.delete(key)
-        else inProgress.set(key, left)
-      }
+      const leave = inProgress.enter(key)
       let used: Use
       try {
         const counted = requests.consume(key, 1)
@@ -77,8 +94,19 @@ export function createRateLimiter(
       const used = counted instanceof Promise ? await counted : counted
       if (used.consumed > limits.nodes) throw limited(used, 'nodes', limits.nodes)
     },
+    openStream(key) {
+      const now = streaming.count(key)
+      if (now >= limits.streams) {
+        const message = `${now + 1} streams at the same time; at most ${limits.streams} are allowed.`
+        throw new RateLimited(message, streamRetrySeconds)
+      }
+      return streaming.enter(key)
+    },
   }
 }
+
+/** When one of them will end, nobody knows. */
+const streamRetrySeconds = 10
 
 const secondsOf = ({ msLeft }: Use) => Math.max(1, Math.ceil(msLeft / 1000))
 

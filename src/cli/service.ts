@@ -8,9 +8,13 @@ import { type Database, type DatabaseObserver, openDatabase } from '../db/client
 import { demoAccount, ensureAccount } from '../domain/accounts.ts'
 import { allPermissions } from '../domain/context.ts'
 import { listen, type RunningServer, type ServerOptions } from '../http/server.ts'
+import { createFeed } from '../live/feed.ts'
+import { sweepEvents } from '../live/sweep.ts'
+import { describeError } from '../telemetry/describe-error.ts'
 import type { Metrics } from '../telemetry/metrics.ts'
 import { logDatabase } from './log.ts'
 import { explained } from './start.ts'
+import { readTrustedDocuments } from './trusted-documents.ts'
 
 /** How long traces may take to be sent at the end. */
 const lastTracesMs = 1_000
@@ -26,6 +30,7 @@ export interface Service {
 
 /** Opens all that is needed to serve, but the port. `counterOf` counts callers where the configuration names no store. */
 export async function openService(config: Config, log: Logger, counterOf?: CounterOf): Promise<Service> {
+  const trustedDocuments = config.persistedDocuments ? await readTrustedDocuments(config) : undefined
   // What nobody asked for is not even loaded.
   const metrics =
     config.metricsPort === undefined ? undefined : (await import('../telemetry/metrics.ts')).createMetrics()
@@ -36,6 +41,11 @@ export async function openService(config: Config, log: Logger, counterOf?: Count
     )
   const db = await connect(config, bothOf(logDatabase(log, config.slowStatementMs), metrics?.observer))
   metrics?.watch(db.status)
+  const feed = createFeed({
+    db,
+    onTrouble: (cause) => log.warn(describeError(cause), 'changes are not read at the moment: it is tried again'),
+  })
+  const sweep = sweepEvents(db, (cause) => log.warn(describeError(cause), 'events of the past were not removed'))
   return {
     db,
     metrics,
@@ -45,13 +55,26 @@ export async function openService(config: Config, log: Logger, counterOf?: Count
       const limiter =
         rateLimit &&
         (rateLimit.isShared ? createRateLimiter(rateLimit, db) : createRateLimiter(rateLimit, undefined, counterOf))
-      const handler = createApp({ ...config, db, authenticate, limiter, log, metrics, tracing })
       const { bodyBytes: maxBodyBytes, connections: maxConnections } = limits
+      const handler = createApp({
+        ...config,
+        trustedDocuments,
+        maxMessageBytes: maxBodyBytes,
+        db,
+        feed,
+        authenticate,
+        limiter,
+        log,
+        metrics,
+        tracing,
+      })
       const { isReachable } = db
       const options = { handler, log, isReachable, host, port, maxBodyBytes, maxConnections, publicOrigin, overload }
       return explained('PORT', host, port, () => listen({ ...options, openListener }))
     },
     async close() {
+      sweep.stop()
+      await feed.close()
       await Promise.all([db.close(), tracing?.close(lastTracesMs)])
     },
   }

@@ -58,7 +58,7 @@ export async function explained<Result>(
 export function greeting(
   url: string,
   metricsUrl: string | undefined,
-  { graphiql, databaseUrl, auth, workers }: Config,
+  { graphiql, databaseUrl, auth, workers, persistedOnly }: Config,
   wasEmpty: boolean,
 ): string {
   const endpoint = url + graphqlPath
@@ -83,7 +83,9 @@ export function greeting(
     '',
     `  curl ${endpoint} -H 'content-type: application/json' \\`,
     ...(auth.kind === 'none' ? [] : [`    -H "authorization: Bearer $TOKEN" \\`]),
-    `    -d '{"query": "{ organizations { nodes { name contacts { totalCount } } } }"}'`,
+    persistedOnly
+      ? `    -d '{"documentId": "the id of one of PERSISTED_DOCUMENTS, which alone are executed"}'`
+      : `    -d '{"query": "{ organizations { nodes { name contacts { totalCount } } } }"}'`,
     '',
     '',
   ].join('\n')

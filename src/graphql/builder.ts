@@ -3,6 +3,7 @@ import ValidationPlugin, { type StandardSchemaV1 } from '@pothos/plugin-validati
 import { GraphQLError } from 'graphql'
 import type { core, z } from 'zod'
 import type { Context } from '../domain/context.ts'
+import type { ContactEvent } from '../domain/events.ts'
 import { toIssues } from '../domain/parse.ts'
 import { badUserInput } from './errors.ts'
 import type { Loaders } from './loaders.ts'
@@ -14,6 +15,15 @@ export interface GraphQLContext {
   loaders: Loaders
   /** What each field of a mutation has come to, by its key: who executes the document again does nothing again. */
   readonly done: Map<string | number, unknown>
+  /** Begins a stream of changes; undefined where the request is none for it. */
+  readonly subscribe?: ((input: SubscriptionInput) => Promise<AsyncIterable<ContactEvent>>) | undefined
+}
+
+/** Which changes a stream is to bring, for the feed to parse. */
+export interface SubscriptionInput {
+  organizationId: unknown
+  includeDescendants?: unknown
+  after?: unknown
 }
 
 export const builder = new SchemaBuilder<{

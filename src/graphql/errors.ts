@@ -5,9 +5,15 @@ import { ForbiddenError, type Issue } from '../domain/errors.ts'
 /** What `extensions.code` of a top-level error can be. */
 const topLevelCodes = [
   'BAD_USER_INPUT',
+  'NOT_FOUND',
   'UNAUTHENTICATED',
   'FORBIDDEN',
   'QUERY_TOO_COMPLEX',
+  // As Apollo has named them: its clients send the query after the first two.
+  'PERSISTED_QUERY_NOT_FOUND',
+  'PERSISTED_QUERY_NOT_SUPPORTED',
+  'PERSISTED_QUERY_NOT_IN_LIST',
+  'PERSISTED_QUERY_ID_REQUIRED',
   'RATE_LIMITED',
   'SERVICE_UNAVAILABLE',
   'TIMEOUT',

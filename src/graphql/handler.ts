@@ -1,20 +1,26 @@
 import {
   type DocumentNode,
   defaultFieldResolver,
+  type ExecutionArgs,
+  type ExecutionResult,
   GraphQLError,
   type GraphQLFieldResolver,
   type GraphQLObjectType,
   type GraphQLSchema,
   getOperationAST,
   NoSchemaIntrospectionCustomRule,
+  OperationTypeNode,
 } from 'graphql'
 import { _createLRUCache, createYoga, type Plugin, type YogaInitialContext } from 'graphql-yoga'
-import type { Admission } from '../auth/gate.ts'
+import { type Admission, toEntryRefusal } from '../auth/gate.ts'
+import { RateLimited } from '../auth/rate-limit.ts'
+import type { OpenStream } from '../auth/streams.ts'
 import type { Database } from '../db/client.ts'
 import type { DeadlineExceeded } from '../db/errors.ts'
 import { isMatch, weakTagOf } from '../http/etag.ts'
-import { type Incoming, jsonAnswer, type Outgoing } from '../http/message.ts'
-import { currentVisit, noteOutcome, type Outcome, type Visit } from '../telemetry/visit.ts'
+import { accepting, type Incoming, jsonAnswer, type Outgoing } from '../http/message.ts'
+import type { Feed } from '../live/feed.ts'
+import { currentVisit, during, noteOutcome, type Outcome, type Visit } from '../telemetry/visit.ts'
 import type { GraphQLContext } from './builder.ts'
 import { maskError, type TopLevelCode } from './errors.ts'
 import {
@@ -24,9 +30,13 @@ import {
   maxKeptLength,
   type Variables,
 } from './known-operations.ts'
-import { costHeader, type DocumentLimits, useDocumentLimits } from './limits.ts'
+import { costHeader, type DocumentLimits, exceededKinds, measure, useDocumentLimits } from './limits.ts'
 import { createLoaders } from './loaders.ts'
+import { createPersistedDocuments, type Naming, type PersistedOptions, usePersistedDocuments } from './persisted.ts'
+import { answerByEvent, answerByEvents, beginResults, type ResultStream, type Subscription } from './result-stream.ts'
 import { createSchema } from './schema.ts'
+import { createSingleConnections } from './single-connections.ts'
+import { unconditionalSubscriptions } from './subscriptions.ts'
 
 export const graphqlPath = '/graphql'
 
@@ -57,9 +67,20 @@ export const firstQuery = `query FirstLook {
 export interface GraphQLHandlerOptions {
   graphiql: boolean
   introspection: boolean
+  /** Whether gateways of a supergraph find what they ask of a subgraph. */
+  federation: boolean
   limits: DocumentLimits
+  persisted: PersistedOptions
   /** Whether operations that are known already take the short way; off only to compare. */
   isShortWayOpen?: boolean
+  /** Where what is asked for with a change is read. */
+  db: Database
+  /** Where subscriptions have their changes from. */
+  feed: Feed
+  /** How long the work for one change may take, in milliseconds. */
+  requestMs: number
+  /** Whether all requests of a caller come to this process. */
+  isOnlyProcess: boolean
   /** Told what was thrown by accident; the caller sees none of it. */
   logUnexpected: (cause: unknown) => void
 }
@@ -69,11 +90,25 @@ export interface GraphQLHandler {
   isPage(request: Incoming): boolean
   /** Answers a request that was let in; any other gets only the page. */
   serve(request: Incoming, entered?: Entered): Promise<Outgoing>
+  /** The same for whoever shows the results of subscriptions by itself. */
+  execute(request: Incoming, entered: Entered): Promise<Executed>
 }
 
-interface Entered {
+/** An answer; or, to a subscription, its results as they come. Whoever has them is to go through them, or to `return` them. */
+export interface Executed extends Outgoing {
+  readonly results?: ResultStream | undefined
+}
+
+export interface Entered {
   readonly admission: Admission
   readonly db: Database
+  /** Throws what `toEntryRefusal` puts into words. */
+  openStream(): OpenStream
+}
+
+interface Subscribing {
+  /** Takes the results of a subscription; undefined where only JSON is wanted. */
+  readonly onResults: ((results: ResultStream) => void) | undefined
 }
 
 /** What the short way has done for a request before it left it to Yoga. */
@@ -85,9 +120,30 @@ interface Begun {
 
 /** Serves GraphQL over HTTP at `graphqlPath`: JSON by POST, queries by GET, and GraphiQL for browsers. */
 export function createGraphQLHandler(options: GraphQLHandlerOptions): GraphQLHandler {
-  const { graphiql, introspection, limits, isShortWayOpen = true, logUnexpected } = options
-  const schema = watched(createSchema())
+  const {
+    graphiql,
+    introspection,
+    federation,
+    limits,
+    persisted: persistedOptions,
+    isShortWayOpen = true,
+    db,
+    feed,
+    requestMs,
+    isOnlyProcess,
+    logUnexpected,
+  } = options
+  const schema = watched(createSchema({ federation }))
   const known = createKnownOperations(schema, limits)
+  const persisted = createPersistedDocuments(persistedOptions)
+  /** By their texts. */
+  const trusted = new Map<string, DocumentNode>()
+  for (const { text, document } of persistedOptions.trusted.values()) {
+    trusted.set(text, document)
+    known.keep(text, document)
+  }
+  /** Documents whose subscriptions were begun before, by their texts: they need no parsing and no validation any more. */
+  const subscriptions = keepingShort<DocumentNode>()
   /** The content type that Yoga chooses for what callers accept. */
   const contentTypes = new Map<string, string>()
   const mask = (error: unknown) => {
@@ -98,7 +154,47 @@ export function createGraphQLHandler(options: GraphQLHandlerOptions): GraphQLHan
   }
   /** The page, which is the same for everybody. */
   let rendered: Promise<string> | undefined
-  const yoga = createYoga<Partial<Entered & Begun>, GraphQLContext>({
+  /** Begins a subscription; what comes of it goes past Yoga, which keeps much more for each of them. */
+  const subscribe = async ({ contextValue, ...args }: ExecutionArgs): Promise<ExecutionResult> => {
+    const { onResults, ...entered } = contextValue as Entered & Subscribing
+    if (!onResults) return { errors: [eventsNotAccepted()] }
+    const { schema, document, operationName, variableValues } = args
+    const { cost } = measure(schema, document, operationName, variableValues ?? {})
+    let stream: OpenStream
+    try {
+      stream = entered.openStream()
+    } catch (error) {
+      return { errors: [refusedEntry(error)] }
+    }
+    const visit = { ...currentVisit()!, trace: undefined }
+    // What is named from here on is kept for as long as the stream is: nothing of the request.
+    const { admission } = entered
+    const subscription: Subscription = {
+      args: { schema, document, operationName, variableValues },
+      stream,
+      async spend() {
+        try {
+          await admission.spendNodes(cost.nodes)
+        } catch (error) {
+          throw error instanceof RateLimited ? refusedEntry(error) : error
+        }
+      },
+      contextFor() {
+        const scope = { deadline: performance.now() + requestMs, limitMs: requestMs }
+        return contextFor({ admission, db: db.forRequest(scope) })
+      },
+      run: (work) => during(visit, work),
+      mask,
+    }
+    const results = await beginResults(subscription, subscribingContext(entered, feed, stream))
+    if (!('next' in results)) return results
+    const { query } = (contextValue as Partial<YogaInitialContext>).params ?? {}
+    if (query) subscriptions.set(query, document)
+    onResults(results)
+    return { data: null }
+  }
+
+  const yoga = createYoga<Partial<Entered & Begun & Subscribing>, GraphQLContext>({
     schema,
     graphqlEndpoint: graphqlPath,
     context: (given) => given.context ?? contextFor(given as Entered),
@@ -111,9 +207,11 @@ export function createGraphQLHandler(options: GraphQLHandlerOptions): GraphQLHan
     maskedErrors: { maskError: mask },
     plugins: [
       jsonOnly,
+      usePersistedDocuments(persisted),
       naming,
       useDocumentLimits(limits),
       learning(known.learn),
+      subscribingBy(subscribe),
       ...(introspection ? [] : [withoutIntrospection]),
       maskingAll(mask),
     ],
@@ -121,7 +219,7 @@ export function createGraphQLHandler(options: GraphQLHandlerOptions): GraphQLHan
     landingPage: false,
     cors: false,
     multipart: false,
-    parserAndValidationCache: { documentCache: keepingShort(), errorCache: keepingShort() },
+    parserAndValidationCache: { documentCache: keepingShort(trusted), errorCache: keepingShort() },
     // The server bounds the body before it comes here.
     maxRequestBodySize: false,
   })
@@ -150,12 +248,26 @@ export function createGraphQLHandler(options: GraphQLHandlerOptions): GraphQLHan
     const contentType = contentTypes.get(request.headers.get('accept') ?? '')
     if (!contentType || !isPlainPost(request)) return undefined
     const params = readParams(request.body)
-    const operation = params && known.find(params.query, params.operationName)
+    const { account } = entered.admission.caller
+    const text = params && textOf(params.naming, account)
+    const operation = text === undefined ? undefined : known.find(text, params!.operationName)
     const nodes = operation?.nodesFor(params!.variables)
-    return nodes === undefined ? undefined : run(operation!, params!.variables, nodes, contentType, entered)
+    if (nodes === undefined) return undefined
+    persisted.register(params!.naming, account)
+    return run(operation!, params!.variables, nodes, contentType, entered)
   }
 
-  const serveLong = async (request: Incoming, given: Partial<Entered & Begun>): Promise<Outgoing> => {
+  /** The document that a request is about; undefined where something is odd about that, which Yoga puts into words. */
+  const textOf = (naming: Naming, account: number): string | undefined => {
+    try {
+      const text = persisted.textOf(naming, account)
+      return typeof text === 'string' ? text : undefined
+    } catch {
+      return undefined
+    }
+  }
+
+  const serveLong = async (request: Incoming, given: Partial<Entered & Begun & Subscribing>): Promise<Outgoing> => {
     const response = await yoga.fetch(toRequest(request), given)
     const { status } = response
     const headers = headersOf(response)
@@ -172,19 +284,70 @@ export function createGraphQLHandler(options: GraphQLHandlerOptions): GraphQLHan
     return { status, headers, body }
   }
 
+  /** Begins a subscription whose document is known; whatever is odd about it, Yoga puts into words. */
+  const subscribeShort = async (request: Incoming, given: Entered & Subscribing): Promise<void> => {
+    const params = isPlainPost(request) ? readParams(request.body) : undefined
+    const { account } = given.admission.caller
+    const text = params && textOf(params.naming, account)
+    const document = text === undefined ? undefined : subscriptions.get(text)
+    const operation = document && getOperationAST(document, params!.operationName || undefined)
+    if (operation?.operation !== OperationTypeNode.SUBSCRIPTION) return
+    const { naming, variables: variableValues } = params!
+    const operationName = operation.name?.value
+    if (exceededKinds(measure(schema, document!, operationName, variableValues).cost, limits).length > 0) return
+    const visit = currentVisit()
+    if (visit) tell(visit, operationName, false)
+    persisted.register(naming, account)
+    await subscribe({ schema, document: document!, operationName, variableValues, contextValue: given })
+  }
+
+  const execute = async (request: Incoming, entered: Entered | undefined, isStreamed: boolean): Promise<Executed> => {
+    const begun = isShortWayOpen && entered ? await beginShort(request, entered) : undefined
+    if (begun && 'status' in begun) return begun
+    let results: ResultStream | undefined
+    const onResults = isStreamed
+      ? (given: ResultStream) => {
+          results = given
+        }
+      : undefined
+    if (onResults && entered && isShortWayOpen) await subscribeShort(request, { ...entered, onResults })
+    if (results) return { status: 200, headers: {}, results }
+    const answer = await serveLong(request, { ...entered, ...begun, onResults })
+    return results ? { status: 200, headers: {}, results } : answer
+  }
+  const single = createSingleConnections({ isOnlyProcess, execute: (...asked) => execute(...asked, true) })
+
   return {
     isPage: ({ method, headers }) => graphiql && method === 'GET' && !!headers.get('accept')?.includes('text/html'),
     async serve(request, entered) {
-      const begun = isShortWayOpen && entered ? await beginShort(request, entered) : undefined
-      return begun && 'status' in begun ? begun : serveLong(request, { ...entered, ...begun })
+      const ofConnection = entered && (await single.serve(request, entered))
+      if (ofConnection) return ofConnection
+      const accept = request.headers.get('accept') ?? ''
+      const takesEvents = eventStreams.test(accept)
+      // For an answer that is a stream of its own, Yoga keeps and makes much that is not needed here.
+      const isOfEvents = takesEvents && !jsonOrAny.test(accept)
+      const asked = isOfEvents ? accepting(request, 'application/json') : request
+      const { results, ...answer } = await execute(asked, entered, takesEvents)
+      if (results) return answerByEvents(results)
+      return isOfEvents ? answerByEvent(answer) : answer
     },
+    execute: (request, entered) => execute(request, entered, true),
   }
 }
 
-function contextFor({ admission, db }: Entered): GraphQLContext {
+const eventStreams = /text\/event-stream/i
+const jsonOrAny = /json|\*/i
+
+function contextFor({ admission, db }: Pick<Entered, 'admission' | 'db'>): GraphQLContext {
   const { account, permissions } = admission.caller
   const domain = { db, account, permissions }
   return { domain, loaders: createLoaders(domain), done: new Map() }
+}
+
+/** What the source of a subscription is begun with. */
+function subscribingContext(entered: Entered, feed: Feed, { signal }: OpenStream): GraphQLContext {
+  const context = contextFor(entered)
+  return { ...context, subscribe: async (input) => (await feed.subscribe(context.domain, input, signal)).events }
 }
 
 /** All but the length, which the server tells. */
@@ -202,12 +365,12 @@ function toRequest({ method, url, headers, body }: Incoming): Request {
   return new Request(url, { method, headers: [...headers.entries()], body: body || undefined })
 }
 
-/** Whether a request holds nothing but a query in JSON, to be read in one way only. */
+/** Whether a request holds nothing but an operation in JSON, to be read in one way only. */
 const isPlainPost = ({ method, hasQuery, headers }: Incoming) =>
   method === 'POST' && !hasQuery && isJsonType(headers.get('content-type')) && headers.get(costHeader) === null
 
 /** The parameters of a request; undefined where something is odd about them, which Yoga puts into words. */
-function readParams(body: string): { query: string; operationName: string; variables: Variables } | undefined {
+function readParams(body: string): { naming: Naming; operationName: string; variables: Variables } | undefined {
   let given: unknown
   try {
     given = JSON.parse(body)
@@ -215,10 +378,17 @@ function readParams(body: string): { query: string; operationName: string; varia
     return undefined
   }
   if (typeof given !== 'object' || given === null || Array.isArray(given)) return undefined
-  const { query, operationName, variables, ...others } = given as Record<string, unknown>
+  const { query, documentId, doc_id, extensions, operationName, variables, ...others } = given as Record<
+    string,
+    unknown
+  >
   for (const _ in others) return undefined
-  if (typeof query !== 'string' || !isTextOrAbsent(operationName) || !isObjectOrAbsent(variables)) return undefined
-  return { query, operationName: operationName ?? '', variables: variables ?? {} }
+  if (!isTextOrAbsent(operationName) || !isObjectOrAbsent(variables) || !isObjectOrAbsent(extensions)) return undefined
+  return {
+    naming: { query, documentId, doc_id, extensions },
+    operationName: operationName ?? '',
+    variables: variables ?? {},
+  }
 }
 
 const isTextOrAbsent = (value: unknown): value is string | null | undefined =>
@@ -231,6 +401,11 @@ const isObjectOrAbsent = (value: unknown): value is Variables | null | undefined
 const outcomes: Record<TopLevelCode, Outcome> = {
   BAD_USER_INPUT: 'refused',
   QUERY_TOO_COMPLEX: 'refused',
+  PERSISTED_QUERY_NOT_FOUND: 'refused',
+  PERSISTED_QUERY_NOT_SUPPORTED: 'refused',
+  PERSISTED_QUERY_NOT_IN_LIST: 'refused',
+  PERSISTED_QUERY_ID_REQUIRED: 'refused',
+  NOT_FOUND: 'refused',
   UNAUTHENTICATED: 'unauthenticated',
   FORBIDDEN: 'forbidden',
   RATE_LIMITED: 'rate_limited',
@@ -254,6 +429,11 @@ function tell(visit: Visit, operation: string | undefined, isMutation: boolean):
   visit.operation = operation
   visit.mayChange = isMutation
 }
+
+const subscribingBy = (subscribe: (args: ExecutionArgs) => Promise<ExecutionResult>): Plugin => ({
+  onValidate: ({ addValidationRule }) => addValidationRule(unconditionalSubscriptions),
+  onSubscribe: ({ setSubscribeFn }) => setSubscribeFn(subscribe),
+})
 
 /** Tells of operations that are executed without an error. */
 const learning = (learn: (text: string, operationName: string, document: DocumentNode) => void): Plugin => ({
@@ -327,10 +507,10 @@ function withRequestId(error: GraphQLError): GraphQLError {
 }
 
 /** Yoga remembers documents. A parsed one can take a megabyte, so that its default of 1,024 would fill the memory. */
-function keepingShort<Value extends object>() {
+function keepingShort<Value extends object>(always?: ReadonlyMap<string, Value>) {
   const kept = _createLRUCache<Value>({ max: maxKeptDocuments })
   return {
-    get: (document: string) => kept.get(document),
+    get: (document: string) => always?.get(document) ?? kept.get(document),
     set(document: string, value: Value) {
       if (document.length <= maxKeptLength) kept.set(document, value)
     },
@@ -400,6 +580,23 @@ export function refuseGraphQL(
   headers: Record<string, string> = {},
 ): Outgoing {
   return jsonAnswer(status, { errors: [{ message, extensions: { code, ...requestIdFor(code) } }] }, headers)
+}
+
+/** The refusal of a subscription whose results would have to be one answer. */
+function eventsNotAccepted(): GraphQLError {
+  const code: TopLevelCode = 'BAD_USER_INPUT'
+  const message = 'A subscription needs `accept: text/event-stream`, or a WebSocket.'
+  return new GraphQLError(message, { extensions: { code, http: { status: 406, spec: false } } })
+}
+
+/** Why no stream is let in, as an error of its result. */
+function refusedEntry(error: unknown): GraphQLError {
+  const { status, code, message, headers } = toEntryRefusal(error)
+  const http = { status, headers, spec: false }
+  const { retryAfterSeconds } = error as Partial<RateLimited>
+  return new GraphQLError(message, {
+    extensions: { code, ...(retryAfterSeconds !== undefined && { retryAfterSeconds }), http },
+  })
 }
 
 const toResponse = ({ status, headers, body }: Outgoing) => new Response(body as string, { status, headers })

@@ -1,7 +1,9 @@
 import {
+  type DefinitionNode,
   type DocumentNode,
   type GraphQLSchema,
   getOperationAST,
+  Kind,
   type OperationDefinitionNode,
   OperationTypeNode,
 } from 'graphql'
@@ -11,7 +13,7 @@ import { type DocumentCost, type DocumentLimits, exceededKinds, longestList, mea
 
 export type Variables = Record<string, unknown>
 
-/** An operation that was executed before without an error: it needs no parsing and no validation any more. */
+/** An operation that was executed before without an error, or found valid: it needs no parsing and no validation any more. */
 export interface KnownOperation {
   readonly name: string | undefined
   readonly isMutation: boolean
@@ -24,6 +26,8 @@ export interface KnownOperation {
 export interface KnownOperations {
   /** Remembers an operation that was executed without an error. `operationName` is empty where none was given. */
   learn(text: string, operationName: string, document: DocumentNode): void
+  /** Keeps the operations of a document that was found valid, whatever else is asked for. */
+  keep(text: string, document: DocumentNode): void
   find(text: string, operationName: string): KnownOperation | undefined
 }
 
@@ -38,21 +42,32 @@ export function createKnownOperations(schema: GraphQLSchema, limits: DocumentLim
   /** By their texts, the one that was asked for last at the end. */
   const documents = new Map<string, Map<string, KnownOperation>>()
   let last: string | undefined
+  const kept = new Map<string, Map<string, KnownOperation>>()
 
   return {
     learn(text, operationName, document) {
-      if (text.length > maxKeptLength) return
+      if (text.length > maxKeptLength || kept.has(text)) return
       const operations = documents.get(text) ?? new Map<string, KnownOperation>()
       const operation = getOperationAST(document, operationName || undefined)
-      if (!operation || operation.operation === OperationTypeNode.SUBSCRIPTION || operations.has(operationName)) return
+      if (!operation || !isPlainOperation(operation) || operations.has(operationName)) return
       operations.set(operationName, toKnown(schema, limits, document, operation))
       documents.set(text, operations)
       last = text
       if (documents.size > maxKeptDocuments) documents.delete(documents.keys().next().value!)
     },
+    keep(text, document) {
+      const operations = new Map<string, KnownOperation>()
+      const only = getOperationAST(document)
+      for (const one of document.definitions.filter(isPlainOperation)) {
+        const operation = toKnown(schema, limits, document, one)
+        if (one.name) operations.set(one.name.value, operation)
+        if (one === only) operations.set('', operation)
+      }
+      kept.set(text, operations)
+    },
     find(text, operationName) {
       const operations = documents.get(text)
-      if (!operations) return undefined
+      if (!operations) return kept.get(text)?.get(operationName)
       if (text !== last) {
         documents.delete(text)
         documents.set(text, operations)
@@ -62,6 +77,10 @@ export function createKnownOperations(schema: GraphQLSchema, limits: DocumentLim
     },
   }
 }
+
+/** Subscriptions are streams, which have a way of their own. */
+const isPlainOperation = (definition: DefinitionNode): definition is OperationDefinitionNode =>
+  definition.kind === Kind.OPERATION_DEFINITION && definition.operation !== OperationTypeNode.SUBSCRIPTION
 
 function toKnown(
   schema: GraphQLSchema,

@@ -275,7 +275,7 @@ const sentences: Record<keyof AllLimits, (actual: number, limit: number) => stri
 }
 
 /** The refusal of a document that asks for more than it may: one error for each limit. */
-function tooComplex<Kind extends keyof AllLimits>(
+export function tooComplex<Kind extends keyof AllLimits>(
   kinds: readonly Kind[],
   actual: Readonly<Record<Kind, number>>,
   limits: Readonly<Record<Kind, number>>,
@@ -288,6 +288,15 @@ function tooComplex<Kind extends keyof AllLimits>(
       }),
   )
   return errors.length === 1 ? errors[0]! : new AggregateError(errors)
+}
+
+/** Refuses a text that has too many tokens or brackets to be parsed. */
+export function refuseText(text: string, limits: DocumentLimits): void {
+  // No text has more tokens or brackets than characters.
+  if (text.length <= Math.min(limits.tokens, maxNesting)) return
+  const { tokens, nesting } = scan(text)
+  if (tokens > limits.tokens) throw tooComplex(['tokens'], { tokens }, limits)
+  if (nesting > maxNesting) throw tooComplex(['nesting'], { nesting }, { ...limits, nesting: maxNesting })
 }
 
 /** The kinds of which a document asks for more than it may. */
@@ -310,12 +319,7 @@ export function useDocumentLimits(limits: DocumentLimits): Plugin {
   const costs = new WeakMap<object, DocumentCost>()
   return {
     onParse({ params: { source } }) {
-      const text = typeof source === 'string' ? source : source.body
-      // No text has more tokens or brackets than characters.
-      if (text.length <= Math.min(limits.tokens, maxNesting)) return
-      const { tokens, nesting } = scan(text)
-      if (tokens > limits.tokens) throw tooComplex(['tokens'], { tokens }, limits)
-      if (nesting > maxNesting) throw tooComplex(['nesting'], { nesting }, { ...limits, nesting: maxNesting })
+      refuseText(typeof source === 'string' ? source : source.body, limits)
     },
     onValidate({ params: { schema, documentAST }, context, addValidationRule }) {
       addValidationRule(idempotentOnMutationsOnly)

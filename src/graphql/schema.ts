@@ -9,14 +9,17 @@ import {
 import { builder } from './builder.ts'
 import './contact-mutations.ts'
 import './contacts.ts'
+import { toSubgraph } from './federation.ts'
 import { idempotent } from './idempotent.ts'
 import './nodes.ts'
 import './organization-mutations.ts'
 import './organizations.ts'
+import './subscriptions.ts'
 
-/** The executable schema. */
-export function createSchema(): GraphQLSchema {
-  const schema = builder.toSchema({ directives: [...specifiedDirectives, idempotent] })
+/** The executable schema; with `federation`, as a subgraph of a supergraph. */
+export function createSchema({ federation = false } = {}): GraphQLSchema {
+  const plain = builder.toSchema({ directives: [...specifiedDirectives, idempotent] })
+  const schema = federation ? toSubgraph(plain) : plain
   for (const type of Object.values(schema.getTypeMap())) if (isObjectType(type)) rejectLater(type)
   return schema
 }

@@ -27,14 +27,17 @@ export const pageHeaders = {
 }
 
 /** The answer with these headers; those that it has itself stay. */
-export function withHeaders(answer: Outgoing, headers: Readonly<Record<string, string>>): Outgoing {
+export function withHeaders<Answer extends Outgoing>(
+  answer: Answer,
+  headers: Readonly<Record<string, string>>,
+): Answer {
   return { ...answer, headers: { ...headers, ...answer.headers } }
 }
 
 const exposedHeaders =
   'ETag, Link, Location, RateLimit-Limit, RateLimit-Remaining, RateLimit-Reset, Retry-After, X-Pagination-Per-Page, X-Pagination-Total-Entries, X-Request-Id'
 const allowedHeaders =
-  'authorization, content-type, idempotency-key, if-match, if-none-match, traceparent, tracestate, x-graphql-cost, x-request-id, x-xurrent-account, x-4me-account'
+  'apollographql-client-name, apollographql-client-version, authorization, content-type, idempotency-key, if-match, if-none-match, last-event-id, traceparent, tracestate, x-graphql-client-name, x-graphql-client-version, x-graphql-cost, x-graphql-event-stream-token, x-request-id, x-xurrent-account, x-4me-account'
 const preflightSeconds = '600'
 
 /** Lets pages of these origins call; of no others. Credentials are tokens that pages send themselves, never cookies. */
@@ -52,6 +55,13 @@ export function createCors(origins: readonly string[]) {
           'access-control-max-age': preflightSeconds,
         },
       }
+    },
+    /** Whether a request comes from no page, from one of ours, or from one that may call. */
+    isOwn({ headers, url }: Incoming): boolean {
+      const origin = headers.get('origin')
+      if (origin === null || origins.includes(origin) || origin === url.origin) return true
+      // A proxy may speak TLS where we do not.
+      return URL.parse(origin)?.host === headers.get('host')
     },
     headersFor(origin: string | null | undefined): Record<string, string> {
       return origin && origins.includes(origin)

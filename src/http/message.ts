@@ -29,9 +29,19 @@ export interface Outgoing {
   readonly headers: Readonly<Record<string, string>>
   /** What GET would bring, also for HEAD: the server leaves it out. */
   readonly body?: string | Uint8Array | undefined
+  /** Instead of a body: what is sent as it comes, for as long as somebody reads. */
+  readonly stream?: Streamed | undefined
 }
 
-interface Parts {
+/** Whoever has one is to go through it, or to `return` it: something is kept open for it. */
+export interface Streamed extends AsyncIterableIterator<string | Uint8Array> {
+  /** Ends it, also while something is awaited of it. */
+  return(): Promise<IteratorReturnResult<undefined>>
+  /** Sent every now and then, so that whatever is in between keeps the connection. */
+  readonly heartbeat: string
+}
+
+export interface Parts {
   method: string
   /** E.g. `http://127.0.0.1:4000`. */
   origin: string
@@ -95,6 +105,21 @@ class Fields implements RequestHeaders {
 }
 
 export const createIncoming = (parts: Parts): Incoming => new HttpRequest(parts)
+
+/** The request as one that takes an answer of this type alone. */
+export function accepting(
+  { method, pathname, hasQuery, headers, body, address, url }: Incoming,
+  type: string,
+): Incoming {
+  const others = {
+    get: (name: string) => (name === 'accept' ? type : headers.get(name)),
+    *entries(): Iterable<[string, string]> {
+      for (const [name, value] of headers.entries()) if (name !== 'accept') yield [name, value]
+      yield ['accept', type]
+    },
+  }
+  return { method, pathname, hasQuery, headers: others, body, address, url }
+}
 
 const joined = (value: string | string[] | undefined) => (Array.isArray(value) ? value.join(', ') : value)
 

@@ -16,6 +16,8 @@ export interface Shed {
 /** How often it is measured how late the event loop is. */
 const tickMs = 20
 
+export type Overload = ReturnType<typeof createOverload>
+
 /** Counts requests in progress, and tells when there is too much to do for one more. */
 export function createOverload({ requests, eventLoopDelayMs }: OverloadLimits) {
   let inProgress = 0

@@ -1,11 +1,18 @@
-import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
+import {
+  createServer,
+  type IncomingMessage,
+  type ServerResponse,
+  type ServerOptions as ServerSettings,
+} from 'node:http'
 import type { Server as NetServer, Socket } from 'node:net'
+import type { Duplex } from 'node:stream'
 import type { Logger } from 'pino'
 import { beginVisit, noteOutcome, type Visit } from '../telemetry/visit.ts'
 import { createHealth, isHealth } from './health.ts'
 import { type Listener, listenOn } from './listener.ts'
-import { createIncoming, type Incoming, type Outgoing } from './message.ts'
-import { createOverload, type OverloadLimits, type Shed } from './overload.ts'
+import { createIncoming, type Incoming, type Outgoing, type Parts } from './message.ts'
+import { createOverload, type Overload, type OverloadLimits, type Shed } from './overload.ts'
+import { createHeartbeats, refuseUpgrade, sendStream } from './stream.ts'
 
 /** Why a request could not be read; or, with 503, why it was not even looked at. */
 export interface Refusal {
@@ -19,8 +26,25 @@ export interface Handler {
   handle(request: Incoming, visit: Visit): Promise<Outgoing>
   /** Answers what could not be read, in the form that callers of the path expect. */
   refuse(pathname: string, refusal: Refusal, origin: string | undefined, visit: Visit): Outgoing
-  /** Told when an answer has been sent, or its connection has gone. */
+  /** Told when an answer has been sent, or a stream has begun, or its connection has gone. */
   finished?(visit: Visit): void
+  /** Whether connections for this path may change to WebSocket; `upgrade` takes them then. */
+  isUpgradable?(pathname: string): boolean
+  upgrade?(upgrade: Upgrade): void
+  /** The server stops: streams are to end, each with a word. */
+  stopping?(): void
+}
+
+/** A connection that asks to speak WebSocket from now on. */
+export interface Upgrade {
+  /** The request that asks for it, for what it says in its headers. */
+  readonly request: Incoming
+  /** As `node:http` hands it over. */
+  readonly raw: { readonly req: IncomingMessage; readonly socket: Duplex; readonly head: Buffer }
+  /** Where requests that come on it are counted like all others. */
+  readonly overload: Pick<Overload, 'enter' | 'leave'>
+  /** Goes on by HTTP, to say no; then the connection closes. */
+  refuse(answer: Outgoing): void
 }
 
 export interface ServerOptions {
@@ -38,6 +62,10 @@ export interface ServerOptions {
   port: number
   /** Where connections come from instead. */
   openListener?: ((server: NetServer) => Promise<Listener>) | undefined
+  /** How often streams show that they are alive. */
+  heartbeatMs?: number
+  /** How long a caller may take to read what it was sent, which is kept in memory until then. */
+  readTimeoutMs?: number
   log: Logger
 }
 
@@ -59,8 +87,9 @@ const options = {
   /** How often the two are looked at. */
   connectionsCheckingInterval: 1_000,
 }
-/** How long a caller may take to read an answer, which is kept in memory until then. */
-const readTimeoutMs = 30_000
+const defaultReadTimeoutMs = 30_000
+/** Whatever is in between cuts connections on which nothing happens, many after a minute, some after 30 seconds. */
+const defaultHeartbeatMs = 15_000
 /** Requests that a connection may send before it has read the answers to those before. */
 const maxPipelined = 10
 
@@ -88,6 +117,8 @@ interface Connection {
   idleSince: number
   /** How much had been read by then: what came since is the beginning of another. */
   idleBytes: number
+  /** Whether it speaks something else than HTTP by now. */
+  isUpgraded: boolean
 }
 
 /** Serves a handler by HTTP/1.1. Bodies are read whole, bounded, and must be UTF-8. */
@@ -101,6 +132,8 @@ export async function listen({
   host,
   port,
   openListener = (server) => listenOn(server, host, port),
+  heartbeatMs = defaultHeartbeatMs,
+  readTimeoutMs = defaultReadTimeoutMs,
   log,
 }: ServerOptions): Promise<RunningServer> {
   let isStopping = false
@@ -109,6 +142,7 @@ export async function listen({
   const connections = new Map<Socket, Connection>()
   const overload = createOverload(limits)
   const health = createHealth(isReachable)
+  const heartbeats = createHeartbeats(heartbeatMs)
 
   const respond = async (req: IncomingMessage, visit: Visit, shed: Shed | undefined): Promise<Outgoing> => {
     const { method, path } = visit
@@ -119,7 +153,12 @@ export async function listen({
     return 'pathname' in read ? handler.handle(read, visit) : refuse(read)
   }
 
-  const server = createServer(options, (req, res) => {
+  const isUpgradable = ({ url = '', headers, method }: IncomingMessage) =>
+    method === 'GET' &&
+    headers.upgrade?.toLowerCase() === 'websocket' &&
+    handler.isUpgradable?.(url.split('?', 1)[0]!) === true
+
+  const server = createServer({ ...options, shouldUpgradeCallback: isUpgradable } as ServerSettings, (req, res) => {
     const { socket } = req
     const connection = connections.get(socket)
     // Who sends requests without reading answers has them kept in memory.
@@ -135,6 +174,14 @@ export async function listen({
     res.once('prefinish', () => {
       timer = setTimeout(() => socket.destroy(), readTimeoutMs)
     })
+    let isTold = false
+    const tell = () => {
+      if (isTold) return
+      isTold = true
+      if (!isProbe && !shed) overload.leave()
+      if (res.headersSent) visit.status = res.statusCode
+      handler.finished?.(visit)
+    }
     const end = () => {
       if (!open.delete(visit)) return
       clearTimeout(timer)
@@ -142,9 +189,7 @@ export async function listen({
         connection.idleSince = performance.now()
         connection.idleBytes = socket.bytesRead
       }
-      if (!isProbe && !shed) overload.leave()
-      if (res.headersSent) visit.status = res.statusCode
-      handler.finished?.(visit)
+      tell()
     }
     open.set(visit, end)
     res.once('close', end)
@@ -154,19 +199,30 @@ export async function listen({
     const isLast = () => !isListening && [...open.keys()].at(-1) === visit
     // The parser reads past a body that is not wanted, where it is told how long it is.
     const isRead = () => req.complete || (shed !== undefined && isShort(req, maxBodyBytes))
-    send(req, res, visit.id, respond(req, visit, shed), { isRead, isLast }).catch((error: NodeJS.ErrnoException) => {
-      // A caller that has gone away takes its connection along; anything else is worth knowing.
-      if (!socket.destroyed) {
-        noteOutcome(visit, 'error')
-        const { id: requestId } = visit
-        log.error({ requestId, error: { type: error.name, code: error.code } }, 'a request could not be answered')
-      }
-      res.destroy()
-    })
+    const sendBody = (answer: Outgoing) => send(req, res, visit.id, answer, { isRead, isLast })
+    const sendWhole = async (answer: Outgoing) => {
+      if (!answer.stream) return sendBody(answer)
+      // What is not over is kept apart from what is being worked on.
+      beginStream(req, res, visit.id, answer)
+      tell()
+      await sendStream(req, res, answer.stream, { heartbeats, readTimeoutMs })
+    }
+    respond(req, visit, shed)
+      .then(sendWhole)
+      .catch((error: NodeJS.ErrnoException) => {
+        // A caller that has gone away takes its connection along; anything else is worth knowing.
+        if (!socket.destroyed) {
+          noteOutcome(visit, 'error')
+          const { id: requestId } = visit
+          log.error({ requestId, error: { type: error.name, code: error.code } }, 'a request could not be answered')
+        }
+        res.destroy()
+      })
   })
   server.maxConnections = maxConnections
   server.on('connection', (socket) => {
-    const connection = { open: new Map<Visit, () => void>(), idleSince: performance.now(), idleBytes: 0 }
+    const open = new Map<Visit, () => void>()
+    const connection = { open, idleSince: performance.now(), idleBytes: 0, isUpgraded: false }
     connections.set(socket, connection)
     socket.once('close', () => {
       connections.delete(socket)
@@ -189,11 +245,29 @@ export async function listen({
     )
     if (!begun) handler.finished?.(visit)
   })
+  server.on('upgrade', (req: IncomingMessage, socket: Socket, rest: Buffer) => {
+    socket.on('error', () => socket.destroy())
+    const refuse = (answer: Outgoing) => refuseUpgrade(socket, answer)
+    // Node before 24.9 asks nobody whether it is wanted.
+    if (!isUpgradable(req)) return refuse({ status: 426, headers: { upgrade: 'websocket' } })
+    const visit = visitOf(req)
+    const refuseBy = (refusal: Refusal) => refuse(handler.refuse(visit.path, refusal, req.headers.origin, visit))
+    const shed = overload.enter()
+    if (shed || isStopping) return refuseBy({ status: 503, message: shed?.message ?? 'The server stops.' })
+    overload.leave()
+    const head = readHead(req, publicOrigin)
+    if ('status' in head) return refuseBy(head)
+    const connection = connections.get(socket)
+    if (connection) connection.isUpgraded = true
+    const request = createIncoming({ ...head, body: '' })
+    handler.upgrade!({ request, raw: { req, socket, head: rest }, overload, refuse })
+  })
   const listener = await openListener(server)
 
   const closeIdle = () => {
     const before = performance.now() - idleMs
-    for (const [socket, { open, idleSince, idleBytes }] of connections) {
+    for (const [socket, { open, idleSince, idleBytes, isUpgraded }] of connections) {
+      if (isUpgraded) continue
       if (open.size === 0 && idleSince <= before && socket.bytesRead === idleBytes) socket.destroy()
     }
   }
@@ -204,6 +278,7 @@ export async function listen({
       isStopping = true
       await listener.stop()
       isListening = false
+      handler.stopping?.()
       const now = performance.now()
       for (const connection of connections.values()) connection.idleSince = now
       const checks = setInterval(closeIdle, idleCheckMs)
@@ -216,6 +291,7 @@ export async function listen({
       })
       clearInterval(checks)
       clearTimeout(cut)
+      heartbeats.stop()
       overload.stop()
     },
   }
@@ -228,6 +304,7 @@ function visitOf({ method = '', url = '', headers }: IncomingMessage): Visit {
     requestId: single(headers['x-request-id']),
     traceparent: single(headers.traceparent),
     tracestate: single(headers.tracestate),
+    client: single(headers['apollographql-client-name'] ?? headers['x-graphql-client-name']),
   })
 }
 
@@ -240,10 +317,9 @@ async function send(
   req: IncomingMessage,
   res: ServerResponse,
   requestId: string,
-  responding: Promise<Outgoing>,
+  { status, headers, body = '' }: Outgoing,
   { isRead, isLast }: { isRead(): boolean; isLast(): boolean },
 ): Promise<void> {
-  const { status, headers, body = '' } = await responding
   const fields = ['x-request-id', requestId]
   for (const name in headers) fields.push(name, headers[name]!)
   if (!bodiless.has(status)) fields.push('content-length', String(Buffer.byteLength(body)))
@@ -259,6 +335,20 @@ async function send(
   res.write(body)
   await readPast(req)
   res.end()
+}
+
+/** How long it will be, nobody knows. */
+function beginStream(
+  req: IncomingMessage,
+  res: ServerResponse,
+  requestId: string,
+  { status, headers }: Outgoing,
+): void {
+  const fields = ['x-request-id', requestId]
+  for (const name in headers) fields.push(name, headers[name]!)
+  // What is left of the request would be taken for the next one.
+  if (!req.complete) fields.push('connection', 'close')
+  res.writeHead(status, fields).flushHeaders()
 }
 
 /** Reads a body to its end, or for as long and as far as is fair to ask. */
@@ -287,6 +377,14 @@ function readRequest(
   req: IncomingMessage,
   { maxBodyBytes, publicOrigin }: Reading,
 ): Incoming | Refusal | Promise<Incoming | Refusal> {
+  const head = readHead(req, publicOrigin)
+  if ('status' in head) return head
+  const withBody = (body: string) => createIncoming({ ...head, body })
+  if (head.method === 'GET' || head.method === 'HEAD') return withBody('')
+  return readBody(req, maxBodyBytes).then((body) => (typeof body === 'string' ? withBody(body) : body))
+}
+
+function readHead(req: IncomingMessage, publicOrigin: string | undefined): Omit<Parts, 'body'> | Refusal {
   const { method = 'GET', url: target = '', headers: fields } = req
   const host = fields.host ?? 'localhost'
   if (host.includes(', ')) return { status: 400, message: 'There are several Host headers.' }
@@ -301,9 +399,7 @@ function readRequest(
     return { status: 415, message: `The content encoding ${encoding} is not taken; send the body as it is.` }
   }
   const address = req.socket.remoteAddress ?? ''
-  const withBody = (body: string) => createIncoming({ method, origin, target, fields, body, address })
-  if (method === 'GET' || method === 'HEAD') return withBody('')
-  return readBody(req, maxBodyBytes).then((body) => (typeof body === 'string' ? withBody(body) : body))
+  return { method, origin, target, fields, address }
 }
 
 const isShort = ({ headers }: IncomingMessage, maxBytes: number) =>

@@ -45,7 +45,7 @@ export const contactFields: Fields<Contact> = {
 export const listedFields = ['label', 'id', ...channelNames]
 /** What a summary does not have. */
 const detailFields = new Set(['created_at', 'updated_at'])
-const singleFields = ['id', 'label', ...channelNames, 'integration']
+export const singleFields = ['id', 'label', ...channelNames, 'integration']
 
 const collection = '/organizations/:organization_id/contacts'
 const single = `${collection}/:contact_id`

@@ -3,11 +3,12 @@ import type { Outgoing } from '../http/message.ts'
 import { contactRoutes } from './contacts.ts'
 import { documentRoutes } from './document-routes.ts'
 import { type ErrorStatus, invalidJson, RestError, reasons } from './errors.ts'
+import { eventRoutes } from './events.ts'
 import { organizationRoutes } from './organizations.ts'
 import { createRouter, errorAnswer, type RouterOptions } from './router.ts'
 
 /** Everything beneath `restPath`. */
-export const restRoutes = [...organizationRoutes, ...contactRoutes, ...documentRoutes]
+export const restRoutes = [...organizationRoutes, ...contactRoutes, ...eventRoutes, ...documentRoutes]
 
 /** Serves the REST API beneath `restPath`. */
 export function createRestHandler(options: Omit<RouterOptions, 'routes'>) {

@@ -143,6 +143,12 @@ const sampleOrganization = {
   updated_at: '2026-11-24T09:30:00.000Z',
 }
 
+const sampleEvents = [
+  'id: AfSEuvKgNPYFAAA\nevent: ready\ndata: {"cursor":"AfSEuvKgNPYFAAA"}\n\n',
+  'id: AeWTuvKgNPcFAAA\nevent: added\n',
+  `data: ${JSON.stringify({ organization_id: 2, ...sampleContact, etag: '"v1"' })}\n\n`,
+].join('')
+
 const update = (operationId: string, summary: string) => ({
   operationId,
   summary,
@@ -237,6 +243,26 @@ export function openApiDocument() {
           responses: { 204: { description: 'They are gone.' }, ...errors(400, 404, 412, 422) },
         },
       },
+      '/organizations/{organization_id}/contacts/events': {
+        parameters: parameters('organizationId'),
+        get: {
+          operationId: 'watchContacts',
+          summary: 'Be told of changes to the contacts of an organization, as server-sent events.',
+          description: [
+            'Changes come in the order in which they were committed, none missing and none twice. Each event has the place in the stream after it as its `id`.',
+            '`ready` comes at once: changes from then on will come. `added` and `updated` bring the contact, `removed` its id, and `cleared` the ids of all that were removed at once, each with `organization_id`; `etag` is for If-Match.',
+            '`end` comes last where the stream ends from here, with a `code`. SHUTTING_DOWN and SLOW_CONSUMER: connect again with the last id. CURSOR_EXPIRED: what has changed since is not known any more, so read the lists again and connect without one. UNAUTHENTICATED and FORBIDDEN: the token is not valid any more, or may not do this any more.',
+          ].join(' '),
+          parameters: parameters('includeDescendants', 'after', 'lastEventId'),
+          responses: {
+            200: {
+              description: 'The stream, which goes on for as long as both sides want it.',
+              content: { 'text/event-stream': { schema: { type: 'string' }, example: sampleEvents } },
+            },
+            ...errors(400, 404),
+          },
+        },
+      },
       '/organizations/{organization_id}/contacts/{contact_id}': {
         parameters: parameters('organizationId', 'contactId'),
         get: {
@@ -306,6 +332,24 @@ export function openApiDocument() {
           description: 'Which fields to show, separated by commas.',
           schema: { type: 'string' },
           example: 'id,label,integration',
+        },
+        includeDescendants: {
+          name: 'include_descendants',
+          in: 'query',
+          description: 'Whether to bring the changes to the contacts of all organizations beneath it as well.',
+          schema: { type: 'boolean', default: false },
+        },
+        after: {
+          name: 'after',
+          in: 'query',
+          description: 'The id of an event: bring what came after it, and go on from there.',
+          schema: { type: 'string' },
+        },
+        lastEventId: {
+          name: 'Last-Event-ID',
+          in: 'header',
+          description: 'The same, as browsers send it when they connect again; it goes before `after`.',
+          schema: { type: 'string' },
         },
         ifNoneMatch: {
           name: 'If-None-Match',

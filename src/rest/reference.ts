@@ -40,7 +40,7 @@ export function referencePage(document: Document): string {
     Object.entries(responses)
       .map(([status, response]) => {
         const { description, content } = resolve(response)
-        const example = content?.['application/json']?.example
+        const example = (content?.['application/json'] ?? content?.['text/event-stream'])?.example
         return `<dt>${code(status)} ${text(description)}</dt>${example === undefined ? '' : `<dd>${pre(example)}</dd>`}`
       })
       .join('')
@@ -87,7 +87,7 @@ ${operations.join('')}
 const text = (value: string) =>
   value.replace(/[&<>"]/g, (c) => `&#${c.charCodeAt(0)};`).replace(/`([^`]*)`/g, '<code>$1</code>')
 const code = (value: string) => `<code>${text(value)}</code>`
-const pre = (value: unknown) => `<pre>${text(JSON.stringify(value, null, 2))}</pre>`
+const pre = (value: unknown) => `<pre>${text(typeof value === 'string' ? value : JSON.stringify(value, null, 2))}</pre>`
 const table = (head: string[], rows: string[][]) =>
   `<table><tr>${head.map((cell) => `<th>${cell}</th>`).join('')}</tr>${rows.map((row) => `<tr>${row.map((cell) => `<td>${cell}</td>`).join('')}</tr>`).join('')}</table>`
 

@@ -1,6 +1,9 @@
+import type { OpenStream } from '../auth/streams.ts'
 import type { Context } from '../domain/context.ts'
 import { isMatch, weakTagOf } from '../http/etag.ts'
-import { type Incoming, jsonAnswer, type Outgoing, type RequestHeaders } from '../http/message.ts'
+import { eventStreamHeaders } from '../http/event-stream.ts'
+import { type Incoming, jsonAnswer, type Outgoing, type RequestHeaders, type Streamed } from '../http/message.ts'
+import type { Feed } from '../live/feed.ts'
 import { parseObject } from './body.ts'
 import { invalidJson, plainError, type RestError, toRestError } from './errors.ts'
 import { readOnce } from './once.ts'
@@ -16,12 +19,19 @@ export interface Call {
   readonly params: Readonly<Record<string, string>>
   /** The JSON object that was sent; empty for calls that take none. */
   readonly body: Readonly<Record<string, unknown>>
+  readonly feed: Feed
+  /** Counts a stream in. Throws what `toEntryRefusal` puts into words. */
+  openStream(): OpenStream
+  /** Told what was thrown by accident while a stream was read. */
+  logUnexpected(cause: unknown): void
 }
 
 export interface Reply {
   readonly status: 200 | 201 | 204
   /** Sent as JSON; a text as it is where the route is of another type. */
   readonly body?: unknown
+  /** Instead of a body, where the route brings events. */
+  readonly stream?: Streamed
   readonly headers?: Record<string, string>
   /** The strong tag of the one object that is sent. Whatever else is read gets a weak tag of its content. */
   readonly etag?: string
@@ -34,7 +44,7 @@ export interface Route {
   /** Beneath `restPath`; a part that begins with a colon is a parameter. */
   readonly path: string
   /** The media type of its answers, unless it is JSON. */
-  readonly type?: 'text/html'
+  readonly type?: 'text/html' | 'text/event-stream'
   /** Whether everybody may call it: it shows no data. */
   readonly isOpen?: boolean
   handle(call: Call): Promise<Reply> | Reply
@@ -44,6 +54,8 @@ const withBody: readonly string[] = ['POST', 'PATCH', 'PUT'] satisfies Method[]
 
 export interface RouterOptions {
   routes: readonly Route[]
+  /** Where streams have their changes from. */
+  feed: Feed
   /** Told what was thrown by accident; the caller sees none of it. */
   logUnexpected: (cause: unknown) => void
 }
@@ -60,11 +72,18 @@ export interface Found {
   /** Whether everybody may see it. */
   readonly isOpen: boolean
   /** Answers on behalf of a caller; without one only what is open. */
-  serve(context: Context | undefined): Promise<Outgoing>
+  serve(caller: CallerOf | undefined): Promise<Outgoing>
+}
+
+/** On whose behalf a call is served. */
+export interface CallerOf {
+  readonly ctx: Context
+  /** Throws what `toEntryRefusal` puts into words. */
+  openStream(): OpenStream
 }
 
 /** Serves a table of routes: every answer is JSON, also every refusal. */
-export function createRouter({ routes, logUnexpected }: RouterOptions): Router {
+export function createRouter({ routes, feed, logUnexpected }: RouterOptions): Router {
   const table = routes.map((route) => ({ route, parts: route.path.split('/').slice(1) }))
 
   const matchesOf = (parts: readonly string[]): Match[] => {
@@ -73,7 +92,9 @@ export function createRouter({ routes, logUnexpected }: RouterOptions): Router {
       const params = match(pattern, parts)
       if (params) matches.push({ route, params })
     }
-    return matches
+    // What is named stands before what may be anything.
+    const fewest = Math.min(...matches.map(({ params }) => Object.keys(params).length))
+    return matches.filter(({ params }) => Object.keys(params).length === fewest)
   }
 
   return {
@@ -84,9 +105,9 @@ export function createRouter({ routes, logUnexpected }: RouterOptions): Router {
       return {
         name: found && `${found.route.method} ${found.route.path}`,
         isOpen: request.method === 'OPTIONS' || !matches || matches.every(({ route }) => route.isOpen),
-        async serve(context) {
+        async serve(caller) {
           try {
-            return await answer(request, matches, found, context)
+            return await answer(request, matches, found, caller, { feed, logUnexpected })
           } catch (error) {
             const known = toRestError(error)
             if (!known || known.status >= 503) logUnexpected(error)
@@ -108,7 +129,8 @@ async function answer(
   request: Incoming,
   matches: readonly Match[] | undefined,
   found: Match | undefined,
-  context: Context | undefined,
+  caller: CallerOf | undefined,
+  surroundings: Pick<Call, 'feed' | 'logUnexpected'>,
 ): Promise<Outgoing> {
   if (!matches) throw plainError(400)
   if (matches.length === 0) throw plainError(404)
@@ -121,7 +143,9 @@ async function answer(
   const body = withBody.includes(route.method) ? readBody(request) : {}
   const asked = [route.method, route.path, params, headers.get('if-match'), body]
   const once = route.method === 'GET' ? undefined : readOnce(headers, asked)
-  const call = { ctx: once ? { ...context!, once } : context!, url, headers, params, body }
+  // What is open looks at no caller.
+  const { ctx, openStream } = caller ?? ({} as CallerOf)
+  const call = { ctx: once ? { ...ctx, once } : ctx, url, headers, params, body, openStream, ...surroundings }
   return toAnswer(request, await route.handle(call), type)
 }
 
@@ -185,7 +209,8 @@ function readBody(request: Incoming): Record<string, unknown> {
   return body
 }
 
-function toAnswer(request: Incoming, { status, body, headers, etag }: Reply, type: string): Outgoing {
+function toAnswer(request: Incoming, { status, body, stream, headers, etag }: Reply, type: string): Outgoing {
+  if (stream) return { status, headers: { ...headers, ...eventStreamHeaders }, stream }
   if (status === 204) return { status, headers: headers ?? {} }
   const text = typeof body === 'string' ? body : JSON.stringify(body)
   // A page whose links or total have changed is another one, although its rows are the same.

@@ -10,6 +10,8 @@ export interface Metrics {
   onRequest(visit: Visit, ms: number, outcome: Outcome): void
   /** Whom to ask for the state of the connections, as soon as there is somebody. */
   watch(status: () => DatabaseStatus): void
+  /** Whom to ask how many streams are open. */
+  watchStreams(count: () => number): void
   readonly contentType: string
   /** Everything, as Prometheus reads it. */
   render(): Promise<string>
@@ -41,6 +43,36 @@ export function createNames(): (name: string | undefined) => string {
   }
 }
 
+const maxClients = 50
+/** Each client may use each operation: only so many of these pairs are told apart. */
+const maxClientOperations = 1000
+
+/** The names of clients as the metrics have them: only so many, as with operations. */
+export function createClients(): (name: string | undefined, operation: string) => string {
+  const known = new Set<string>()
+  const pairs = new Set<string>()
+  return (given, operation) => {
+    const name = visible(given)
+    if (!name) return 'none'
+    if (!known.has(name)) {
+      if (known.size >= maxClients) return 'other'
+      known.add(name)
+    }
+    const pair = `${operation} ${name}`
+    if (pairs.has(pair)) return name
+    if (pairs.size >= maxClientOperations) return 'other'
+    pairs.add(pair)
+    return name
+  }
+}
+
+const visible = (name: string | undefined) =>
+  name
+    ?.replace(/[^ -~]+/g, '')
+    .trim()
+    .slice(0, 64)
+    .trimEnd()
+
 export function createMetrics(): Metrics {
   const register = new Registry()
   const registers = [register]
@@ -59,6 +91,14 @@ export function createMetrics(): Metrics {
     graphql: onceEach((operation) => requests({ door: 'graphql', operation })),
     rest: onceEach((operation) => requests({ door: 'rest', operation })),
   }
+  const clientOperations = registerCounter(
+    register,
+    'gateway_client_operations_total',
+    'GraphQL requests that have ended, by what the client calls itself, operation and outcome.',
+  )
+  const clientOperationsOf = onceEach((client) =>
+    onceEach((operation) => onceEach((outcome) => clientOperations({ client, operation, outcome }))),
+  )
   const statementsOfRequests = registerHistogram(
     register,
     'gateway_request_statements',
@@ -131,7 +171,18 @@ export function createMetrics(): Metrics {
     },
   })
 
+  let streamsOf: (() => number) | undefined
+  new Gauge({
+    name: 'gateway_streams',
+    help: 'Streams of changes that are open.',
+    registers,
+    collect() {
+      this.set(streamsOf?.() ?? 0)
+    },
+  })
+
   const nameOf = createNames()
+  const clientOf = createClients()
   return {
     observer: {
       onStatement(statement, ms, outcome) {
@@ -142,13 +193,15 @@ export function createMetrics(): Metrics {
       onRetry: (_statement, reason) => retries.inc({ reason }),
       onConnectionLost: () => lost.inc(),
     },
-    onRequest({ door, operation: given, statements: sent, shed: reason }, ms, outcome) {
+    onRequest({ door, operation: given, client, statements: sent, shed: reason }, ms, outcome) {
       if (reason) shed.inc({ reason })
       if (outcome === 'rate_limited') rateLimited.inc()
       if (!door) return
       // Routes are ours, and few.
-      const endings = requestsOf[door](door === 'rest' ? (given ?? 'other') : nameOf(given))
+      const operation = door === 'rest' ? (given ?? 'other') : nameOf(given)
+      const endings = requestsOf[door](operation)
       endings.count(outcome)
+      if (door === 'graphql') clientOperationsOf(clientOf(client, operation))(operation)(outcome).value += 1
       // What was turned away at once says nothing of how long requests take.
       if (reason) return
       endings.time(ms)
@@ -156,6 +209,9 @@ export function createMetrics(): Metrics {
     },
     watch(status) {
       statusOf = status
+    },
+    watchStreams(count) {
+      streamsOf = count
     },
     contentType: register.contentType,
     render: () => register.metrics(),

@@ -30,6 +30,8 @@ export interface Visit {
   /** The caller's trace, as the headers of these names have it. */
   readonly traceparent: string | undefined
   readonly tracestate: string | undefined
+  /** What the caller says that it is, as the clients of GraphOS do. */
+  readonly client: string | undefined
   door: 'graphql' | 'rest' | undefined
   /** The name of a GraphQL operation, or the template of a REST route. */
   operation: string | undefined
@@ -53,9 +55,10 @@ interface Head {
   requestId?: string | null | undefined
   traceparent?: string | null | undefined
   tracestate?: string | null | undefined
+  client?: string | null | undefined
 }
 
-export function beginVisit({ method, path, requestId, traceparent, tracestate }: Head): Visit {
+export function beginVisit({ method, path, requestId, traceparent, tracestate, client }: Head): Visit {
   return {
     id: requestId && usableId.test(requestId) ? requestId : randomUUID(),
     method,
@@ -63,6 +66,7 @@ export function beginVisit({ method, path, requestId, traceparent, tracestate }:
     startedAt: performance.now(),
     traceparent: traceparent ?? undefined,
     tracestate: tracestate ?? undefined,
+    client: client ?? undefined,
     door: undefined,
     operation: undefined,
     outcome: 'ok',

@@ -171,7 +171,7 @@ describe('a limiter that counts together with others', () => {
   it('tells what is left, as one that counts by itself', async () => {
     const { counters, deliverAll } = start(3, 2)
     const limiters = counters.map((counter) =>
-      createRateLimiter({ requests: 3, nodes: 3, concurrent: 10 }, undefined, () => counter),
+      createRateLimiter({ requests: 3, nodes: 3, concurrent: 10, streams: 10 }, undefined, () => counter),
     )
     const answers: unknown[] = []
     for (const at of [0, 1, 0, 1, 1]) {

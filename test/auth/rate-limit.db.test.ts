@@ -27,7 +27,7 @@ afterEach(() => {
   vi.restoreAllMocks()
 })
 
-const plenty: RateLimits = { requests: 1000, nodes: 1_000_000, concurrent: 1000 }
+const plenty: RateLimits = { requests: 1000, nodes: 1_000_000, concurrent: 1000, streams: 1000 }
 
 interface Sent {
   query?: string

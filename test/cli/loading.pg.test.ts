@@ -30,7 +30,9 @@ it('a gateway on PostgreSQL has loaded nothing of what nobody asked for', async 
 
   expect([...packages]).toEqual(expect.arrayContaining(['postgres', 'drizzle-orm', 'graphql-yoga']))
   expect(
-    [...packages].filter((name) => /pglite|opentelemetry|graphiql|^jose$|prom-client|playwright|vitest/.test(name)),
+    [...packages].filter((name) =>
+      /pglite|opentelemetry|graphiql|^jose$|prom-client|^ws$|^graphql-ws$|playwright|vitest/.test(name),
+    ),
   ).toEqual([])
 })
 

@@ -1,6 +1,7 @@
 import { spawnSync } from 'node:child_process'
+import { createHash } from 'node:crypto'
 import { existsSync, readFileSync } from 'node:fs'
-import { symlink } from 'node:fs/promises'
+import { mkdir, symlink, writeFile } from 'node:fs/promises'
 import { Agent } from 'node:http'
 import { type AddressInfo, createServer } from 'node:net'
 import { join } from 'node:path'
@@ -147,6 +148,88 @@ describe('the embedded database', () => {
     )
 
     expect(nodes.map(({ id }: { id: string }) => id)).toEqual(acknowledged.slice(-100))
+  })
+})
+
+describe('trusted documents', () => {
+  const read = 'query Read { organization(id: 1) { name } }'
+
+  async function folderOf(files: Record<string, string>) {
+    const cwd = await gateways.folder()
+    const folder = join(cwd, 'documents')
+    await mkdir(folder)
+    for (const [name, text] of Object.entries(files)) await writeFile(join(folder, name), text)
+    return { cwd, env: { DATABASE_URL: 'pglite:memory', PERSISTED_DOCUMENTS: 'documents' } }
+  }
+  const post = async (url: string, body: object, headers: Record<string, string> = {}) => {
+    const init = { method: 'POST', headers: { 'content-type': 'application/json', ...headers } }
+    return (await fetch(url, { ...init, body: JSON.stringify(body) })).json()
+  }
+
+  it('are executed by their ids, alone where that is wanted, and counted by client', async () => {
+    const operations = [{ id: 'apollo', name: 'Read', type: 'query', body: read }]
+    const { cwd, env } = await folderOf({
+      'persisted-documents.json': JSON.stringify({ codegen: read }),
+      'apollo.json': JSON.stringify({ format: 'apollo-persisted-query-manifest', version: 1, operations }),
+      'read.graphql': `${read}\n`,
+      'notes.txt': 'This is about something else.',
+    })
+    const { gateway, url } = await gateways.serve({ cwd, env: { ...env, PERSISTED_ONLY: 'on', METRICS_PORT: '0' } })
+    const asked = ['codegen', 'apollo', `sha256:${createHash('sha256').update(`${read}\n`).digest('hex')}`]
+
+    const answers = await Promise.all(
+      asked.map((documentId) => post(url, { documentId }, { 'apollographql-client-name': 'web' })),
+    )
+    const refused = await post(url, { query: read }, { 'x-graphql-client-name': 'stranger' })
+
+    expect(answers).toEqual(asked.map(() => ({ data: { organization: { name: 'Best IT' } } })))
+    expect(refused).toMatchObject({ errors: [{ extensions: { code: 'PERSISTED_QUERY_ID_REQUIRED' } }] })
+    expect(gateway.stdout).not.toContain('"query"')
+    const [, metricsUrl] = await gateway.printed(/metrics at (\S+)\.\n/)
+    await vi.waitFor(async () => {
+      const metrics = await (await fetch(metricsUrl!)).text()
+      expect(metrics.match(/^gateway_client_operations_total.*$/gm)?.toSorted()).toEqual([
+        'gateway_client_operations_total{client="stranger",operation="anonymous",outcome="refused"} 1',
+        'gateway_client_operations_total{client="web",operation="Read",outcome="ok"} 3',
+      ])
+    })
+  })
+
+  it('keep it from starting where any is wrong, with every fault', async () => {
+    const ended = await gateways.run(
+      [],
+      await folderOf({
+        'a.json': '{',
+        'b.json': JSON.stringify({ one: read, two: '{ nothing }', three: 3 }),
+        'c.graphql': '{ a',
+        'd.json': JSON.stringify({ one: '{ __typename }' }),
+      }),
+    )
+
+    expect(ended).toMatchObject({ code: 1, stdout: '' })
+    expect(ended.stderr.split('\n')).toEqual([
+      'PERSISTED_DOCUMENTS (documents) is not usable:',
+      '  - a.json is no manifest: neither {"id": "document", …} nor Apollo\'s with its operations.',
+      '  - b.json, id three: an id and a document must be texts.',
+      '  - b.json, id two: Cannot query field "nothing" on type "Query". (1:3)',
+      expect.stringMatching(/^ {2}- c\.graphql, id [\da-f]{64}: Syntax Error: Expected Name, found <EOF>\. \(1:4\)$/),
+      '  - d.json, id one: The id stands for another document as well.',
+      '',
+    ])
+  })
+
+  it.each([
+    ['nowhere.json', 'nowhere.json cannot be read (ENOENT).'],
+    ['.', 'There is no document in it.'],
+  ])('keep it from starting where there are none: %s', async (PERSISTED_DOCUMENTS, fault) => {
+    const ended = await gateways.run([], { env: { DATABASE_URL: 'pglite:memory', PERSISTED_DOCUMENTS } })
+
+    expect(ended).toEqual({
+      code: 1,
+      signal: null,
+      stdout: '',
+      stderr: `PERSISTED_DOCUMENTS (${PERSISTED_DOCUMENTS}) is not usable:\n  - ${fault}\n`,
+    })
   })
 })
 

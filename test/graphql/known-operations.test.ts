@@ -83,6 +83,44 @@ describe('operations that are known', () => {
   })
 })
 
+describe('operations that are kept', () => {
+  const keep = (text: string) => {
+    const known = start()
+    known.keep(text, parse(text))
+    return known
+  }
+
+  it('are found before they were executed, by their names, or without one where there is no other', async () => {
+    const several = 'query One { __typename } mutation Two { __typename }'
+
+    expect(await keep(documentOf(1)).find(documentOf(1), '')!.run(context, {})).toBe('{"data":{"a1":"Query"}}')
+    expect(keep(documentOf(1)).find(documentOf(1), 'Q1')).toBeDefined()
+    expect(['One', 'Two', '', 'Three'].map((name) => keep(several).find(several, name)?.name)).toEqual([
+      'One',
+      'Two',
+      undefined,
+      undefined,
+    ])
+    expect(keep(several).find(several, '')).toBeUndefined()
+  })
+
+  it('do not make room for others, however long they are', () => {
+    const text = `{ __typename } # ${'long '.repeat(maxKeptLength)}`
+    const { learn, find } = keep(text)
+
+    for (let n = 0; n <= maxKeptDocuments; n += 1) learn(documentOf(n))
+
+    expect(find(text, '')).toBeDefined()
+  })
+
+  it('are no subscriptions', () => {
+    const text = 'query One { __typename } subscription Two { __typename }'
+
+    expect(['', 'Two'].map((name) => keep(text).find(text, name))).toEqual([undefined, undefined])
+    expect(keep(text).find(text, 'One')).toBeDefined()
+  })
+})
+
 describe('the nodes that an operation asks for', () => {
   const nodesOf = (text: string, variables: Record<string, unknown>) => {
     const { learn, find } = start()

@@ -409,6 +409,7 @@ describe('a document', () => {
     const limiter = {
       enter: async () => ({ headers: {}, leave: () => {} }),
       spendNodes: async (_key: string, nodes: number) => void spent.push(nodes),
+      openStream: () => () => {},
     }
     const { status } = await send(body, { limiter })
 

@@ -260,7 +260,7 @@ describe('a request is answered alike, word by word, the first time and when it 
 
   it('beyond a rate limit, which both ways count alike', async () => {
     const limited = () => ({
-      limiter: createRateLimiter({ requests: 1000, nodes: 100, concurrent: 10 }, undefined),
+      limiter: createRateLimiter({ requests: 1000, nodes: 100, concurrent: 10, streams: 10 }, undefined),
       authenticate: async () => ({ ...database.ctx, key: 'caller' }),
     })
     const [short, long] = [await start(limited()), await start({ ...limited(), isShortWayOpen: false })]

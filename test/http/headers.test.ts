@@ -60,7 +60,7 @@ const answers: [status: number, what: string, path: string, init?: RequestInit][
   ],
   [400, 'a document that is none', '/graphql', json('{"query":"{"}', { accept: 'application/graphql-response+json' })],
   [401, 'GraphQL without a token', '/graphql', json('{"query":"{ __typename }"}', { 'x-xurrent-account': 'unknown' })],
-  [405, 'GraphQL by another method', '/graphql', { method: 'PUT' }],
+  [405, 'GraphQL by another method', '/graphql', { method: 'PATCH' }],
   [413, 'GraphQL with too large a body', '/graphql', json(' '.repeat(300_000))],
   [415, 'GraphQL in a form', '/graphql', { method: 'POST', body: new URLSearchParams({ query: '{ __typename }' }) }],
   [429, 'too much GraphQL', '/graphql', json('{"query":"{ __typename }"}', { 'x-xurrent-account': 'too many' })],
@@ -184,7 +184,7 @@ describe('pages of other origins', () => {
         'access-control-allow-origin': listed,
         'access-control-allow-methods': 'GET, HEAD, POST, PATCH, PUT, DELETE',
         'access-control-allow-headers':
-          'authorization, content-type, idempotency-key, if-match, if-none-match, traceparent, tracestate, x-graphql-cost, x-request-id, x-xurrent-account, x-4me-account',
+          'apollographql-client-name, apollographql-client-version, authorization, content-type, idempotency-key, if-match, if-none-match, last-event-id, traceparent, tracestate, x-graphql-client-name, x-graphql-client-version, x-graphql-cost, x-graphql-event-stream-token, x-request-id, x-xurrent-account, x-4me-account',
         'access-control-expose-headers': expect.any(String),
         'access-control-max-age': '600',
       })

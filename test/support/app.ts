@@ -5,6 +5,7 @@ import type { Database } from '../../src/db/client.ts'
 import type { Context } from '../../src/domain/context.ts'
 import { createIncoming } from '../../src/http/message.ts'
 import type { Handler } from '../../src/http/server.ts'
+import { createFeed } from '../../src/live/feed.ts'
 import { beginVisit } from '../../src/telemetry/visit.ts'
 
 export interface TestApp {
@@ -37,7 +38,9 @@ export function appOptionsFor({ db, account, permissions }: Context, given: Part
     ...defaults,
     deadlines: { requestMs: 60_000 },
     limiter: undefined,
+    maxMessageBytes: defaults.limits.bodyBytes,
     db,
+    feed: createFeed({ db, onTrouble: () => {} }),
     authenticate: async () => ({ account, permissions, key: undefined }),
     log: pino({ level: 'silent' }),
     ...given,

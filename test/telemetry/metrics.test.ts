@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { createMetrics, createNames, renderAll } from '../../src/telemetry/metrics.ts'
+import { createClients, createMetrics, createNames, renderAll } from '../../src/telemetry/metrics.ts'
 import { beginVisit, type Visit } from '../../src/telemetry/visit.ts'
 
 const visit = (given: Partial<Visit>): Visit => ({ ...beginVisit({ method: 'POST', path: '/graphql' }), ...given })
@@ -27,7 +27,63 @@ describe('names of operations', () => {
   })
 })
 
+describe('names of clients', () => {
+  it('are told apart up to 50 of them', () => {
+    const clientOf = createClients()
+    const first = Array.from({ length: 50 }, (_, i) => `client ${i}`)
+
+    expect(first.map((name) => clientOf(name, 'Read'))).toEqual(first)
+    expect(clientOf('another', 'Read')).toBe('other')
+    expect(clientOf('client 49', 'Read')).toBe('client 49')
+    expect(clientOf(undefined, 'Read')).toBe('none')
+  })
+
+  it('are told apart for 1000 pairs of client and operation', () => {
+    const clientOf = createClients()
+    const pairs = Array.from(
+      { length: 2500 },
+      (_, i) => [`client ${i % 25}`, `Operation${Math.floor(i / 25)}`] as const,
+    )
+
+    const names = pairs.map(([client, operation]) => clientOf(client, operation))
+
+    expect(names).toEqual(pairs.map(([client], i) => (i < 1000 ? client : 'other')))
+    expect(clientOf('client 1', 'Operation0')).toBe('client 1')
+  })
+
+  it.each([
+    ['web', 'web'],
+    ['My App (iOS) 2', 'My App (iOS) 2'],
+    [' padded ', 'padded'],
+    ['a\nb\u0000\u007fc', 'abc'],
+    ['Büro', 'Bro'],
+    ['x'.repeat(65), 'x'.repeat(64)],
+    [`${'x'.repeat(63)} y`, 'x'.repeat(63)],
+    ['', 'none'],
+    ['é\t ', 'none'],
+  ])('are cleaned: %j', (given, name) => {
+    expect(createClients()(given, 'Read')).toBe(name)
+  })
+})
+
 describe('the metrics', () => {
+  it('tell GraphQL requests by client, operation and outcome', async () => {
+    const metrics = createMetrics()
+    metrics.onRequest(visit({ door: 'graphql', operation: 'Read', client: 'web' }), 1, 'ok')
+    metrics.onRequest(visit({ door: 'graphql', operation: 'Read', client: 'web' }), 1, 'ok')
+    metrics.onRequest(visit({ door: 'graphql', operation: 'Read', client: 'web' }), 1, 'refused')
+    metrics.onRequest(visit({ door: 'graphql', client: 'q"\\' }), 1, 'ok')
+    metrics.onRequest(visit({ door: 'graphql' }), 1, 'ok')
+    metrics.onRequest(visit({ door: 'rest', client: 'web' }), 1, 'ok')
+
+    expect(linesOf(await metrics.render(), 'gateway_client_operations_total')).toEqual([
+      'gateway_client_operations_total{client="web",operation="Read",outcome="ok"} 2',
+      'gateway_client_operations_total{client="web",operation="Read",outcome="refused"} 1',
+      'gateway_client_operations_total{client="q\\"\\\\",operation="anonymous",outcome="ok"} 1',
+      'gateway_client_operations_total{client="none",operation="anonymous",outcome="ok"} 1',
+    ])
+  })
+
   it('tell requests by door, operation and outcome', async () => {
     const metrics = createMetrics()
     metrics.onRequest(visit({ door: 'graphql', operation: 'Read', statements: 2 }), 30, 'ok')
@@ -102,9 +158,13 @@ describe('the metrics', () => {
 
   it('do not grow with the names that callers think of', async () => {
     const metrics = createMetrics()
-    for (let i = 0; i < 5_000; i += 1) metrics.onRequest(visit({ door: 'graphql', operation: `Name${i}` }), 1, 'ok')
+    for (let i = 0; i < 5_000; i += 1) {
+      metrics.onRequest(visit({ door: 'graphql', operation: `Name${i}`, client: `client ${i % 500}` }), 1, 'ok')
+    }
 
-    expect(linesOf(await metrics.render(), 'gateway_requests_total')).toHaveLength(101)
+    const text = await metrics.render()
+    expect(linesOf(text, 'gateway_requests_total')).toHaveLength(101)
+    expect(linesOf(text, 'gateway_client_operations_total').length).toBeLessThanOrEqual(1101)
   })
 
   it('put each duration into the first bucket that it is not above, and count it in all that follow', async () => {
