@@ -2,6 +2,7 @@ import { GraphQLError, Kind, OperationTypeNode, type SelectionSetNode, type Vali
 import { NotFoundError, ValidationError } from '../domain/errors.ts'
 import type { ContactEvent } from '../domain/events.ts'
 import { encodeId } from '../domain/ids.ts'
+import { StreamEnded } from '../live/feed.ts'
 import { builder } from './builder.ts'
 import { Contact } from './contacts.ts'
 import { badUserInput, type TopLevelCode } from './errors.ts'
@@ -109,14 +110,20 @@ builder.subscriptionField('contactsChanged', (t) =>
         return await subscribe!(args)
       } catch (error) {
         if (error instanceof ValidationError) throw badUserInput(error.issues)
-        if (!(error instanceof NotFoundError)) throw error
-        const code: TopLevelCode = 'NOT_FOUND'
-        throw new GraphQLError(error.message, { extensions: { code } })
+        const code = codeOf(error)
+        if (!code) throw error
+        throw new GraphQLError((error as Error).message, { extensions: { code } })
       }
     },
     resolve: (event) => event as never,
   }),
 )
+
+/** Of what the caller is to be told when no stream begins. */
+function codeOf(error: unknown): TopLevelCode | undefined {
+  if (error instanceof NotFoundError) return 'NOT_FOUND'
+  return error instanceof StreamEnded ? error.code : undefined
+}
 
 const conditions: readonly string[] = ['skip', 'include']
 

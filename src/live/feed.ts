@@ -18,7 +18,7 @@ import {
 import { findAncestors } from '../domain/organizations.ts'
 import { Subscriber } from './subscriber.ts'
 
-/** Why a stream ends. Whoever reads it is to read the lists again, and to subscribe anew. */
+/** Why a stream ends. After a cursor that has expired the lists are to be read again; otherwise it goes on from the last one. */
 export type EndCode = 'CURSOR_EXPIRED' | 'SLOW_CONSUMER' | 'SHUTTING_DOWN'
 
 /** Ends a stream of events. */

@@ -13,19 +13,25 @@ async function importsOfTests(): Promise<string[]> {
   const folder = new URL('.', import.meta.url)
   const tests = (await readdir(folder)).filter((name) => name.endsWith('.test.ts'))
   const texts = await Promise.all(tests.map((name) => readFile(new URL(name, folder), 'utf8')))
-  return texts.flatMap((text) =>
-    [...text.matchAll(/^import \{([^}]*)\} from '\.\/snippets\/([^']*)'/gm)].flatMap(([, names, file]) =>
-      names!
-        .split(',')
-        .map((name) => name.trim().split(' as ')[0]!)
-        .filter(Boolean)
-        .map((name) => `${file}.ts ${name}`),
-    ),
-  )
+  return texts.flatMap((text) => importsOf(text, './snippets/'))
 }
 
+/** What the files import from those beside them. */
+const importsOfPrograms = () => programs.flatMap((file) => importsOf(snippets.get(file)!, './'))
+
+const importsOf = (text: string, folder: string) =>
+  [...text.matchAll(/^import \{([^}]*)\} from '([^']*)'/gm)].flatMap(([, names, from]) =>
+    from!.startsWith(folder)
+      ? names!
+          .split(',')
+          .map((name) => name.trim().split(' as ')[0]!)
+          .filter(Boolean)
+          .map((name) => `${from!.slice(folder.length)}.ts ${name}`)
+      : [],
+  )
+
 const exportsOf = (text: string) =>
-  [...text.matchAll(/^export (?:async )?(?:const|function) (\w+)/gm)].map(([, name]) => name!)
+  [...text.matchAll(/^export (?:async )?(?:const|function\*?) (\w+)/gm)].map(([, name]) => name!)
 
 describe('docs/clients.md', () => {
   it('shows the files that the tools are set up by', () => {
@@ -34,7 +40,7 @@ describe('docs/clients.md', () => {
 
   it('shows nothing else that no test runs', async () => {
     const shown = programs.flatMap((file) => exportsOf(snippets.get(file)!).map((name) => `${file} ${name}`))
-    const imported = await importsOfTests()
+    const imported = [...(await importsOfTests()), ...importsOfPrograms()]
 
     expect(programs.length).toBeGreaterThan(8)
     expect(programs.filter((file) => exportsOf(snippets.get(file)!).length === 0)).toEqual([])

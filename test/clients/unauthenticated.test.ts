@@ -1,8 +1,11 @@
+import { print } from 'graphql'
 import { describe, expect, it } from 'vitest'
 import { useGateways } from '../support/gateway.ts'
 import { codeOf as apolloCodeOf, createClient as createApolloClient } from './snippets/apollo'
 import { contactsQuery } from './snippets/contacts'
 import { execute, codeOf as fetchCodeOf } from './snippets/fetch'
+import { follow } from './snippets/live'
+import { contactsChanged } from './snippets/live-changes'
 import { loadMore } from './snippets/relay/contacts'
 import { createEnvironment, codeOf as relayCodeOf } from './snippets/relay/environment'
 import { createClient as createUrqlClient, codeOf as urqlCodeOf } from './snippets/urql'
@@ -34,6 +37,10 @@ describe('a gateway that asks for a token', () => {
       urql: urqlCodeOf((await createUrqlClient(url).query(contactsQuery, variables)).error),
       relay: relayCodeOf(await failureOf(loadMore(createEnvironment(url), variables))),
     }
+    const query = print(contactsChanged)
+    const refusedStream = await new Promise((resolve) => {
+      follow({ url, query, variables: { organizationId: '1' } }, { next: resolve, error: resolve })
+    })
     const client = createApolloClient(url, headers)
     const { data } = await client.query({ query: contactsQuery, variables })
     const organizationId = data!.organization!.id
@@ -45,6 +52,7 @@ describe('a gateway that asks for a token', () => {
 
     const code = 'UNAUTHENTICATED'
     expect(refused).toEqual({ fetch: code, apollo: code, urql: code, relay: code })
+    expect(refusedStream).toMatchObject({ response: { status: 401 } })
     expect(admitted.apollo!.organization!.name).toBe('Best IT')
     expect(admitted.urql!.organization!.name).toBe('Best IT')
     expect(admitted.relay).toMatchObject({ node: { __id: organizationId } })

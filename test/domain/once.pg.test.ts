@@ -139,20 +139,25 @@ describe('30 repeats at once', () => {
       'addContact',
       () => ({ organizationId: organization.id, contact: { email: { label: 'GENERAL', value: 'a@b' } } }),
       'contact { ... on ContactDetails { databaseId version } }',
-      { contact: 1, lookup: 1, idempotency: 1 },
+      { contact: 1, lookup: 1, event: 1, idempotency: 1 },
     ],
     [
       'updateContact',
       () => ({ id: contact.id, ifVersion: 1, change: { telephone: { label: 'FAX' } } }),
       'contact { ... on ContactDetails { label version updatedAt } }',
-      { idempotency: 1 },
+      { event: 1, idempotency: 1 },
     ],
-    ['removeContact', () => ({ id: second.id }), 'removedContactId', { contact: -1, lookup: -1, idempotency: 1 }],
+    [
+      'removeContact',
+      () => ({ id: second.id }),
+      'removedContactId',
+      { contact: -1, lookup: -1, event: 1, idempotency: 1 },
+    ],
     [
       'clearContacts',
       () => ({ organizationId: organization.id }),
       'removedContactIds',
-      { contact: -2, lookup: -3, idempotency: 1 },
+      { contact: -2, lookup: -3, event: 1, idempotency: 1 },
     ],
     [
       'changeContacts',
@@ -163,7 +168,7 @@ describe('30 repeats at once', () => {
         remove: [{ id: second.id }],
       }),
       'added { ... on ContactDetails { databaseId } } updated { ... on ContactDetails { version } } removedContactIds',
-      { contact: 1, lookup: 1, idempotency: 1 },
+      { contact: 1, lookup: 1, event: 1, idempotency: 1 },
     ],
     [
       'importContacts',
@@ -175,7 +180,7 @@ describe('30 repeats at once', () => {
         ],
       }),
       'results { outcome contact { ... on ContactDetails { databaseId version updatedAt } } } removedContactIds',
-      { contact: 1, idempotency: 1 },
+      { contact: 1, event: 1, idempotency: 1 },
     ],
     [
       'createOrganization',
@@ -209,10 +214,10 @@ describe('30 repeats at once', () => {
   }
 
   it.each<[string, () => [path: string, body?: object, headers?: Record<string, string>], number, Lines]>([
-    ['POST', () => ['', { label: 'general', email: 'a@b' }], 201, { contact: 1, lookup: 1, idempotency: 1 }],
-    ['PATCH', () => [`/${contact.id}`, { label: 'fax' }, { 'if-match': '"v1"' }], 200, { idempotency: 1 }],
-    ['DELETE', () => [`/${second.id}`], 204, { contact: -1, lookup: -1, idempotency: 1 }],
-    ['DELETE', () => [''], 204, { contact: -2, lookup: -3, idempotency: 1 }],
+    ['POST', () => ['', { label: 'general', email: 'a@b' }], 201, { contact: 1, lookup: 1, event: 1, idempotency: 1 }],
+    ['PATCH', () => [`/${contact.id}`, { label: 'fax' }, { 'if-match': '"v1"' }], 200, { event: 1, idempotency: 1 }],
+    ['DELETE', () => [`/${second.id}`], 204, { contact: -1, lookup: -1, event: 1, idempotency: 1 }],
+    ['DELETE', () => [''], 204, { contact: -2, lookup: -3, event: 1, idempotency: 1 }],
   ])('of %s have one effect and 30 equal answers: %#', async (method, sent, status, expected) => {
     const [path, ...more] = sent()
     const [answer, lines] = await alike(() =>

@@ -12,9 +12,6 @@ const statement = defineStatement<Record<never, never>, string>(
       union all select 'account', a::text from accounts a
       union all select 'idempotency key', k::text from idempotency_keys k
       union all select 'event', e::text from contact_events e
-      union all select 'pull', p::text from pulls p
-      union all select 'pulled organization', p::text from pulled_organizations p
-      union all select 'pulled contact', p::text from pulled_contacts p
     ) t order by 1`,
   ([line]) => line,
 )
