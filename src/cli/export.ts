@@ -12,10 +12,11 @@ import {
 } from '../domain/export.ts'
 import type { CsvOptions, Writer } from '../exchange/write.ts'
 import { withDatabase } from './database.ts'
-import { OperatorError } from './failure.ts'
+import { exitCodes, OperatorError } from './failure.ts'
 import { parseInstant } from './instant.ts'
 import { ReaderGone, type Write, withOutput } from './output.ts'
 import { Progress } from './progress.ts'
+import { interruption } from './stop.ts'
 
 const kinds = ['organizations', 'contacts'] as const
 type Kind = (typeof kinds)[number]
@@ -68,19 +69,17 @@ Examples:
   gateway export contacts --since 2026-01-31 --delimiter semicolon --output contacts.csv`,
     )
     .action(async (kind: Kind, options: ExportOptions) => {
-      const stop = new AbortController()
-      const interrupt = () => stop.abort()
-      process.once('SIGINT', interrupt).once('SIGTERM', interrupt)
+      const signal = interruption()
       try {
         const { rows, rate } = await withOutput(options.output, (write) =>
-          withDatabase(env, (db) => unlessAborted(stop.signal, writeAll(db, kind, options, write, stop.signal))),
+          withDatabase(env, (db) => unlessAborted(signal, writeAll(db, kind, options, write, signal))),
         )
         process.stderr.write(`${rows} ${kind} were exported, ${rate} a second.\n`)
       } catch (error) {
         if (error instanceof ReaderGone) return
-        if (!stop.signal.aborted) throw error
+        if (!signal.aborted) throw error
         process.stderr.write('The export was interrupted.\n')
-        process.exitCode = 130
+        process.exitCode = exitCodes.interrupted
       }
     })
 }

@@ -3,6 +3,9 @@ import { DatabaseUnavailable, DeadlineExceeded } from '../db/errors.ts'
 import { FolderLocked } from '../db/lock.ts'
 import { ValidationError } from '../domain/errors.ts'
 
+/** What the exit codes of long commands say, beside 0 and Commander's 2. */
+export const exitCodes = { failed: 1, refused: 3, interrupted: 130 }
+
 /** Something that the operator can mend; its message says all there is to say. */
 export class OperatorError extends Error {
   readonly exitCode: number

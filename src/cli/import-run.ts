@@ -8,16 +8,17 @@ import { allPermissions } from '../domain/context.ts'
 import { CsvFault, type CsvFile, openCsvFile } from '../exchange/csv-file.ts'
 import { type Import, type ImportSettings, importFile, type SurveyedFile, survey } from '../exchange/import-files.ts'
 import { withDatabase } from './database.ts'
-import { describeFailure, OperatorError } from './failure.ts'
+import { describeFailure, exitCodes, OperatorError } from './failure.ts'
 import type { ImportOptions } from './import.ts'
-import { Progress } from './progress.ts'
+import { Progress, say } from './progress.ts'
+import { interruption } from './stop.ts'
 
 const poolSize = 3
-const exitCodes = { refused: 3, interrupted: 130 }
 
 /** Imports files: all of them are looked through before the first is imported. */
 export async function runImport(env: NodeJS.ProcessEnv, paths: readonly string[], options: ImportOptions) {
-  const interruption = new Interruption()
+  const signal = interruption()
+  signal.addEventListener('abort', () => say('Ending after what is under way. Once more ends it at once.'))
   const settings = { isDry: options.dryRun, ignoreIds: options.ignoreIds, onError: options.onError }
   await requireFolder(options.failed)
   const files = await openAll(paths, options)
@@ -25,11 +26,11 @@ export async function runImport(env: NodeJS.ProcessEnv, paths: readonly string[]
   const surveyed: SurveyedFile[] = []
   try {
     await forEach(files, async (file, i) => {
-      if (interruption.isStopped) return
-      surveyed.push(await surveyWithProgress(file, failedPath(files, i, options.failed), settings, interruption))
+      if (signal.aborted) return
+      surveyed.push(await surveyWithProgress(file, failedPath(files, i, options.failed), settings, signal))
     })
     const isRefused = settings.onError === 'stop' && surveyed.some(({ counts }) => counts.failed > 0)
-    if (interruption.isStopped) {
+    if (signal.aborted) {
       say('Stopped. Nothing was imported.')
       process.exitCode = exitCodes.interrupted
     } else if (isRefused) {
@@ -38,30 +39,13 @@ export async function runImport(env: NodeJS.ProcessEnv, paths: readonly string[]
       }
       say('Nothing was imported. --on-error skip imports the other organizations.')
       process.exitCode = exitCodes.refused
-    } else await withDatabase(env, (db) => importAll(db, surveyed, settings, options.account, interruption), poolSize)
+    } else await withDatabase(env, (db) => importAll(db, surveyed, settings, options.account, signal), poolSize)
   } finally {
     for (const { refused } of surveyed) await refused.close()
   }
 }
 
 const refusedText = (rows: number) => (rows === 1 ? '1 row is refused' : `${rows} rows are refused`)
-
-function say(text: string): void {
-  // On a terminal the line of the progress is in its way.
-  process.stderr.write(`${process.stderr.isTTY ? '\r\x1b[2K' : ''}${text}\n`)
-}
-
-/** The first signal ends the work after what is under way; a second one ends the process. */
-class Interruption {
-  isStopped = false
-  constructor() {
-    const stop = () => {
-      if (!this.isStopped) say('Ending after what is under way. Once more ends it at once.')
-      this.isStopped = true
-    }
-    process.once('SIGINT', stop).once('SIGTERM', stop)
-  }
-}
 
 /** That rows cannot be reported is told before there are any. */
 async function requireFolder(folder: string): Promise<void> {
@@ -131,19 +115,19 @@ async function surveyWithProgress(
   file: CsvFile,
   failed: string,
   settings: ImportSettings,
-  interruption: Interruption,
+  signal: AbortSignal,
 ): Promise<SurveyedFile> {
   const progress = new Progress(undefined, `rows of ${file.path} looked through`)
   try {
-    return await survey(file, failed, settings, observerOf(file, progress, interruption))
+    return await survey(file, failed, settings, observerOf(file, progress, signal))
   } finally {
     progress.end()
   }
 }
 
-const observerOf = ({ size }: CsvFile, progress: Progress, interruption: Interruption) => ({
+const observerOf = ({ size }: CsvFile, progress: Progress, signal: AbortSignal) => ({
   onProgress: (rows: number, bytes: number) => progress.update(rows, bytes / size),
-  isStopped: () => interruption.isStopped,
+  isStopped: () => signal.aborted,
 })
 
 async function importAll(
@@ -151,7 +135,7 @@ async function importAll(
   files: readonly SurveyedFile[],
   settings: ImportSettings,
   accountName: string,
-  interruption: Interruption,
+  signal: AbortSignal,
 ): Promise<void> {
   const existing = await findAccount(db, accountName.trim())
   // No account has the id 0: with nothing to be changed, an account that is not there is an empty one.
@@ -161,7 +145,7 @@ async function importAll(
   for (const surveyed of files) {
     const { file, refused, counts } = surveyed
     const progress = new Progress(undefined, `rows of ${file.path} imported`)
-    const observer = observerOf(file, progress, interruption)
+    const observer = observerOf(file, progress, signal)
     try {
       await importFile({ ctx, settings, observer, names }, surveyed)
     } catch (error) {
@@ -180,7 +164,7 @@ async function importAll(
         return
       }
     }
-    if (interruption.isStopped) {
+    if (signal.aborted) {
       process.stdout.write('Stopped: the same command goes on from there.\n')
       process.exitCode = exitCodes.interrupted
       return

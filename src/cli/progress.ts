@@ -47,5 +47,10 @@ export class Progress {
   }
 }
 
+/** Tells something on standard error while a line of progress may stand there. */
+export function say(text: string): void {
+  process.stderr.write(`${process.stderr.isTTY ? '\r\x1b[2K' : ''}${text}\n`)
+}
+
 const terminalPauseMs = 100
 const plainPauseMs = 2000

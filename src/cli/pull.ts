@@ -6,14 +6,13 @@ import { Client, defaultLimits, limitsOf, SourceError, SourceRefused, SourceSett
 import { type Counts, nameOf, type PullResult, pull } from '../pull/pull.ts'
 import { Source } from '../pull/source.ts'
 import { withDatabase } from './database.ts'
-import { describeFailure, OperatorError } from './failure.ts'
-import { Progress } from './progress.ts'
+import { describeFailure, exitCodes, OperatorError } from './failure.ts'
+import { Progress, say } from './progress.ts'
+import { interruption } from './stop.ts'
 
 const poolSize = 4
 /** Between two rounds, however long the first one took. */
 const leastPauseMs = 1000
-
-const exitCodes = { failed: 1, refused: 3, interrupted: 130 }
 
 interface PullOptions {
   account: string
@@ -62,15 +61,13 @@ Examples:
     )
   return command.action(async (url: string, options: PullOptions) => {
     const client = clientOf(command, env, url, options)
-    const stop = new AbortController()
-    const interrupt = () => stop.abort()
-    process.once('SIGINT', interrupt).once('SIGTERM', interrupt)
+    const signal = interruption()
     await withDatabase(
       env,
       async (db) => {
         const account = await ensureAccount(db, options.account)
         const ctx = { db, account, permissions: allPermissions }
-        await pullRounds(ctx, client, options, stop.signal)
+        await pullRounds(ctx, client, options, signal)
       },
       poolSize,
     )
@@ -85,7 +82,7 @@ function clientOf(command: Command, env: NodeJS.ProcessEnv, url: string, options
       account: options.remoteAccount,
       allowHttp: options.allowHttp,
       limits: limitsOf(options),
-      onRetry: (reason, waitMs) => tell(`${reason}: again in ${Math.ceil(waitMs / 1000)} s.`),
+      onRetry: (reason, waitMs) => say(`${reason}: again in ${Math.ceil(waitMs / 1000)} s.`),
     })
   } catch (error) {
     if (error instanceof SourceSettingError) command.error(error.message, { exitCode: 2 })
@@ -94,21 +91,21 @@ function clientOf(command: Command, env: NodeJS.ProcessEnv, url: string, options
 }
 
 async function pullRounds(ctx: Context, client: Client, options: PullOptions, signal: AbortSignal): Promise<void> {
-  const source = new Source(client, tell)
+  const source = new Source(client, say)
   for (let round = 1; ; round += 1) {
     const startedAt = performance.now()
     try {
       await pullOnce(ctx, client, source, options, signal)
     } catch (error) {
       if (signal.aborted) {
-        tell('The pull was interrupted. Run it again: it goes on from there.')
+        say('The pull was interrupted. Run it again: it goes on from there.')
         process.exitCode = exitCodes.interrupted
         return
       }
       const failure = error instanceof SourceError ? new OperatorError(error.message) : error
       // A token that was never good does not become so.
       if (!options.every || (round === 1 && error instanceof SourceRefused)) throw failure
-      tell(`${describeFailure(failure)}\nThe pull failed, and is tried again after ${options.every.text}.`)
+      say(`${describeFailure(failure)}\nThe pull failed, and is tried again after ${options.every.text}.`)
       process.exitCode = exitCodes.failed
     }
     if (!options.every) return
@@ -130,7 +127,7 @@ async function pullOnce(
   const pulled = pull(ctx, nameOf(client.base, remoteAccount), source, {
     changedOnly,
     signal,
-    tell,
+    tell: say,
     onProgress(done, total) {
       progress ??= new Progress(total, 'organizations')
       progress.update(done)
@@ -153,11 +150,6 @@ function tellResult({ isResumed, organizations, contacts }: PullResult, requests
 
 const tellCounts = ({ created, updated, unchanged, deleted, failed }: Counts) =>
   `${created} created, ${updated} updated, ${unchanged} unchanged, ${deleted} deleted, ${failed} failed`
-
-function tell(text: string): void {
-  // On a terminal the line of the progress is in its way.
-  process.stderr.write(`${process.stderr.isTTY ? '\r\x1b[2K' : ''}${text}\n`)
-}
 
 const unitMs: Record<string, number> = { s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 }
 /** Timers take no more. */

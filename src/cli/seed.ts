@@ -5,7 +5,9 @@ import { groupSize, plausibleOrganization } from '../domain/plausible.ts'
 import { sampleOrganizations } from '../domain/sample.ts'
 import { seedOrganizations } from '../domain/seed.ts'
 import { withDatabase } from './database.ts'
+import { exitCodes } from './failure.ts'
 import { Progress } from './progress.ts'
+import { interruption } from './stop.ts'
 
 const maxOrganizations = 10_000_000
 const maxContacts = 1000
@@ -43,11 +45,7 @@ export function seedCommand(env: NodeJS.ProcessEnv): Command {
 }
 
 async function fill(ctx: Context, organizations: number, contacts: number): Promise<void> {
-  let stopped = false
-  const stop = () => {
-    stopped = true
-  }
-  process.once('SIGINT', stop).once('SIGTERM', stop)
+  const signal = interruption()
 
   const rowsEach = 1 + contacts
   // Whole groups, since a parent is in the batch of its children or in one before it.
@@ -65,7 +63,7 @@ async function fill(ctx: Context, organizations: number, contacts: number): Prom
     done += size
     progress.update(done * rowsEach)
   }
-  for (let next = 0; next < organizations && !stopped; next += batchSize) {
+  for (let next = 0; next < organizations && !signal.aborted; next += batchSize) {
     const size = Math.min(batchSize, organizations - next)
     const seeds = Array.from({ length: size }, (_, i) => plausibleOrganization(next + i, contacts))
     const answer = seedOrganizations(ctx, seeds)
@@ -78,7 +76,7 @@ async function fill(ctx: Context, organizations: number, contacts: number): Prom
   process.stdout.write(`${tell(created)} were added, ${progress.rate(done * rowsEach)} rows a second.\n`)
   if (done < organizations) {
     process.stdout.write(`Stopped after ${done} of ${organizations}: the same command goes on from there.\n`)
-    process.exitCode = 130
+    process.exitCode = exitCodes.interrupted
   }
 }
 

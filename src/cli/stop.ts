@@ -24,3 +24,11 @@ export function stopSignal(onEnd: () => void = () => {}): Promise<void> {
     process.on('SIGINT', onSignal)
   })
 }
+
+/** Aborted by the first SIGINT or SIGTERM: a command ends after what is under way. A second one ends the process. */
+export function interruption(): AbortSignal {
+  const controller = new AbortController()
+  const stop = () => controller.abort()
+  process.once('SIGINT', stop).once('SIGTERM', stop)
+  return controller.signal
+}

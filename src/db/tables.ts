@@ -335,6 +335,9 @@ export const contactEvents = pgTable(
   ],
 )
 
+/** On which processes are notified of events; the payload is the id of the account. */
+export const eventChannel = 'contact_events'
+
 /** Until when the events of an account were removed. */
 export const contactEventHorizons = pgTable('contact_event_horizons', {
   accountId: bigint('account_id', { mode: 'number' }).primaryKey(),

@@ -27,9 +27,6 @@ export type ContactEvent =
 
 type Parameters = Record<string, ParameterValue>
 
-/** The channel on which processes are notified; the payload is the id of the account. */
-export const eventChannel = 'contact_events'
-
 /** A contact as `row_to_json` shows it. */
 interface ContactJson {
   id: number

@@ -1,6 +1,6 @@
 import { type SQL, sql } from 'drizzle-orm'
 import { defineStatement, type ParameterValue, param, type Statement } from '../db/statement.ts'
-import { contactEvents, contactListeners, idempotencyKeys } from '../db/tables.ts'
+import { contactEvents, contactListeners, eventChannel, idempotencyKeys } from '../db/tables.ts'
 import type { Context } from './context.ts'
 import { KeyReusedError } from './errors.ts'
 
@@ -34,14 +34,14 @@ const isNew = sql`not exists (select from recalled)`
 
 /**
  * The part of a statement that tells what it has changed, by a query for accounts, organizations and lists of changes. Who
- * listens to the account is notified, on the channel of domain/events.ts. Where nobody does, nobody is notified: commits that
+ * listens to the account is notified. Where nobody does, nobody is notified: commits that
  * notify wait for each other. Whoever has begun to listen meanwhile looks again without.
  */
 export const told = (changes: SQL) =>
   sql`told as (
     insert into ${contactEvents} as e (account_id, organization_id, changes) ${changes}
     returning (
-      select pg_notify('contact_events', e.account_id::text) from ${contactListeners} l
+      select pg_notify(${sql.raw(`'${eventChannel}'`)}, e.account_id::text) from ${contactListeners} l
       where l.account_id = e.account_id and l.expires_at > now() limit 1
     )
   )`

@@ -249,6 +249,7 @@ async function refuse({ refused, counts }: SurveyedFile, group: ContactGroup, fa
 }
 
 const byNumber = (a: number, b: number) => a - b
+
 /** Refuses rows that are known by their lines: they are read once more. */
 async function refuseLines(
   { file, refused, counts }: SurveyedFile,

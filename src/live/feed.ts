@@ -1,12 +1,12 @@
 import { randomUUID } from 'node:crypto'
 import type { Database } from '../db/client.ts'
+import { eventChannel } from '../db/tables.ts'
 import { allPermissions, type Context } from '../domain/context.ts'
 import { type EventPosition, encodeEventCursor } from '../domain/event-cursor.ts'
 import {
   admitSubscription,
   type ContactEvent,
   type EventSubscription,
-  eventChannel,
   eventPosition,
   eventsAtOnce,
   listenerRefreshMs,
