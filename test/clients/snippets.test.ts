@@ -1,4 +1,5 @@
 import { readdir, readFile } from 'node:fs/promises'
+import { posix } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { readSnippets } from './support/snippets.ts'
 
@@ -13,20 +14,21 @@ async function importsOfTests(): Promise<string[]> {
   const folder = new URL('.', import.meta.url)
   const tests = (await readdir(folder)).filter((name) => name.endsWith('.test.ts'))
   const texts = await Promise.all(tests.map((name) => readFile(new URL(name, folder), 'utf8')))
-  return texts.flatMap((text) => importsOf(text, './snippets/'))
+  return texts.flatMap((text) => importsOf(text, './snippets/', '.'))
 }
 
 /** What the files import from those beside them. */
-const importsOfPrograms = () => programs.flatMap((file) => importsOf(snippets.get(file)!, './'))
+const importsOfPrograms = () => programs.flatMap((file) => importsOf(snippets.get(file)!, './', posix.dirname(file)))
 
-const importsOf = (text: string, folder: string) =>
+/** Imports from beneath a folder, by where that is. */
+const importsOf = (text: string, folder: string, place: string) =>
   [...text.matchAll(/^import \{([^}]*)\} from '([^']*)'/gm)].flatMap(([, names, from]) =>
     from!.startsWith(folder)
       ? names!
           .split(',')
           .map((name) => name.trim().split(' as ')[0]!)
           .filter(Boolean)
-          .map((name) => `${from!.slice(folder.length)}.ts ${name}`)
+          .map((name) => `${posix.join(place, from!.slice(folder.length))}.ts ${name}`)
       : [],
   )
 
